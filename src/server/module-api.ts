@@ -1,0 +1,119 @@
+// What a module is given: the one way into the server for a feature, ours or anybody else's. Everything registered
+// through it is undone when the module unloads. The loader implements it; src/module.ts publishes it.
+
+import type { z } from "zod";
+import type { Jid } from "../jid/jid.ts";
+import type { Lease, LifecycleState, Participant, PhaseContext, When } from "../shutdown/types.ts";
+import type { Stanza } from "../stanza/stanza.ts";
+import type { Key, Value } from "../store/store.ts";
+import type { Clock, Timer } from "../util/clock.ts";
+import type { HookOrder } from "../util/hooks.ts";
+import type { Logger } from "../util/log.ts";
+import type { Random } from "../util/random.ts";
+import type { HookCatalogue, NotificationCatalogue } from "./catalogue.ts";
+import type { PhaseName } from "./phases.ts";
+import type { Rosters } from "./rosters.ts";
+import type { Session } from "./session.ts";
+
+export type { HookOrder, Lease, LifecycleState, Participant, PhaseContext, When };
+
+/** A service discovery identity (XEP-0030). */
+export interface Identity {
+  readonly category: string;
+  readonly type: string;
+  readonly name?: string;
+}
+
+/** What a disco entry is about: the host itself, or each account on it. */
+export type DiscoTarget = "host" | "account";
+
+/** A module's own part of the store; keys of other modules are out of reach. */
+export interface ModuleStorage {
+  get(key: Key): Promise<Value | undefined>;
+  put(key: Key, value: Value): Promise<void>;
+  delete(key: Key): Promise<void>;
+  /** Does all the writes or none; a value of undefined deletes. */
+  batch(writes: readonly (readonly [Key, Value | undefined])[]): Promise<void>;
+  range(prefix: Key, limit?: number): Promise<readonly (readonly [Key, Value])[]>;
+  append(key: Key, value: Value): Promise<Key>;
+  /** Resolves when every write begun before is on disk. */
+  flushed(): Promise<void>;
+}
+
+/** When and how long a module takes part in a phase. */
+export interface PhaseOptions {
+  readonly when?: When;
+  /** A duration such as `"2s"`; without one the phase's own time. */
+  readonly timeout?: string;
+  /** Distinguishes several participants of one module in the report. */
+  readonly name?: string;
+}
+
+/** The server as a module sees it. */
+export interface ModuleApi {
+  /** The module's name. */
+  readonly name: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The server's version, for XEP-0092 and the like. */
+  readonly serverVersion: string;
+  /** The domains served here. */
+  readonly hosts: readonly string[];
+  readonly state: LifecycleState;
+  readonly storage: ModuleStorage;
+  /** The rosters of all local accounts. */
+  readonly rosters: Rosters;
+
+  /** Answers at a hook. Handlers run in the order of registration within `early`, `normal` and `late`. */
+  hook<Name extends keyof HookCatalogue & string>(
+    name: Name,
+    handler: (
+      payload: HookCatalogue[Name]["payload"],
+    ) => HookCatalogue[Name]["answer"] | undefined | Promise<HookCatalogue[Name]["answer"] | undefined>,
+    order?: HookOrder,
+  ): void;
+  /** Listens to a notification. */
+  on<Name extends keyof NotificationCatalogue & string>(
+    name: Name,
+    listener: (payload: NotificationCatalogue[Name]) => void,
+  ): void;
+  /** Takes part in a phase of the shutdown. */
+  phase(phase: PhaseName, options: PhaseOptions, run: (context: PhaseContext<PhaseName>) => void | Promise<void>): void;
+  /** Announces a feature by service discovery. */
+  feature(namespace: string, target?: DiscoTarget): void;
+  /** Announces an identity by service discovery. */
+  identity(identity: Identity, target?: DiscoTarget): void;
+  /** Returns what all modules announce. */
+  announced(target: DiscoTarget): { readonly identities: readonly Identity[]; readonly features: readonly string[] };
+  /** Adds an element to the stream features that a logged-in client is offered, such as roster versioning. */
+  streamFeature(namespace: string, name: string): void;
+  /** Calls `fire` once, `ms` from now, unless the module unloads before. */
+  timer(ms: number, fire: () => void): Timer;
+
+  /**
+   * Sends a stanza on its way, wherever its `to` leads. A stanza that cannot be delivered comes back to its sender as an
+   * error by the ordinary rules. A promise means: wait for it before sending more.
+   */
+  route(stanza: Stanza): void | Promise<void>;
+  /** Tells whether `jid`'s domain is served here. */
+  isLocal(jid: Jid): boolean;
+  /** Tells whether a local account exists. */
+  accountExists(account: Jid): Promise<boolean>;
+  /** Returns the account's sessions, in no order. */
+  sessionsOf(account: Jid): readonly Session[];
+  /** Returns the session with this full JID. */
+  session(full: Jid): Session | undefined;
+}
+
+/** A module: one feature. */
+export interface ModuleDefinition<Options extends z.ZodType = z.ZodType> {
+  /** The folder's name, in kebab-case. */
+  readonly name: string;
+  /** Names of modules that must be loaded first. */
+  readonly requires?: readonly string[];
+  /** Checks `[module.NAME]` of the configuration; without it the module takes no options. */
+  readonly options?: Options;
+  /** Registers what the module does. A returned function runs at unload, after everything registered was undone. */
+  load(api: ModuleApi, options: z.output<Options>): void | (() => void | Promise<void>) | Promise<void>;
+}

@@ -1,0 +1,87 @@
+// The words of a shutdown as types: what a phase is, who takes part, what they are told and what is written down.
+// Generic over the phase names: this room knows nothing of XMPP or sockets.
+
+/** Where the server is in its life. */
+export type LifecycleState = "starting" | "running" | "suspending" | "suspended" | "stopping" | "stopped";
+
+/** Why a run of the pipeline began. */
+export type Cause = "stop" | "restart" | "suspend" | "evacuate";
+
+/** What a trigger (signal, command, API call, fatal error) asks for. */
+export interface StopRequest {
+  readonly cause: Cause;
+  /** Free text for people: shown to clients, logged, reported. */
+  readonly reason: string;
+  /** Who asked, such as `SIGTERM` or `control socket`. */
+  readonly trigger: string;
+  /** Replaces the configured budget for this run. */
+  readonly budgetMs?: number;
+}
+
+/** A named, idempotently released hold on the current phase. */
+export interface Lease {
+  readonly name: string;
+  release(): void;
+}
+
+/** What is being waited for, for progress readers. */
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+  /** Who is not done, by name; the first few suffice. */
+  readonly blockers?: readonly string[];
+}
+
+/** When a participant runs, seen from the phase's own work: `during` is the phase's own work. */
+export type When = "before" | "during" | "after";
+
+/** What a participant is told and may do. */
+export interface PhaseContext<Phase extends string = string> {
+  readonly phase: Phase;
+  readonly cause: Cause;
+  readonly reason: string;
+  /** Aborts when this participant's time is over: its own limit, the phase's ceiling or the budget. */
+  readonly signal: AbortSignal;
+  /** The milliseconds this participant has left. */
+  remaining(): number;
+  /** Holds the phase until released, also past the end of the participant's own work. */
+  lease(name: string): Lease;
+  /** Says how far the participant is; cheap enough to call for every item. */
+  progress(progress: Progress): void;
+}
+
+/** Something that takes part in a phase. */
+export interface Participant<Phase extends string = string> {
+  readonly name: string;
+  readonly when?: When;
+  /** Its own limit; without one it has what the phase has. */
+  readonly timeoutMs?: number;
+  run(context: PhaseContext<Phase>): void | Promise<void>;
+}
+
+/** A named step with its share of the budget. */
+export interface PhasePlan<Phase extends string = string> {
+  readonly name: Phase;
+  /** Time kept free for this phase: earlier phases end sooner rather than eat into it. */
+  readonly floorMs: number;
+  /** The longest it may take even if the budget has more. */
+  readonly ceilingMs: number;
+}
+
+/** How a participant or a phase ended. */
+export type Outcome = "done" | "timed-out" | "failed" | "skipped";
+
+/** The fate of an obligation. */
+export type Fate = "proved" | "stored" | "returned" | "lost";
+
+/** How an obligation is known to have arrived, strongest first. `written` is not proof. */
+export type Evidence = "sm-ack" | "pong" | "closed" | "written";
+
+/** Where the fates of obligations are told, each obligation exactly once. Always listening, also while running. */
+export interface ObligationSink {
+  /**
+   * Records the fate of one obligation to `destination` (a remote domain). `name` says which it was, for the report's
+   * list of the lost: for instance `message romeo@a.test/x -> juliet@b.test id=7`.
+   */
+  settle(destination: string, fate: Fate, detail: { readonly evidence?: Evidence; readonly name?: string }): void;
+}

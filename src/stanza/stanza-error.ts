@@ -1,0 +1,76 @@
+// Stanza errors (RFC 6120 §8.3.3): one value per condition with its usual type, and the reply that carries it.
+
+import { type Element, xml } from "../xml/element.ts";
+import { NS } from "../xml/ns.ts";
+import { Stanza } from "./stanza.ts";
+
+export type ErrorType = "auth" | "cancel" | "continue" | "modify" | "wait";
+
+/** The conditions of RFC 6120 §8.3.3 with the type the section recommends. */
+const CONDITIONS = {
+  "bad-request": "modify",
+  conflict: "cancel",
+  "feature-not-implemented": "cancel",
+  forbidden: "auth",
+  gone: "cancel",
+  "internal-server-error": "cancel",
+  "item-not-found": "cancel",
+  "jid-malformed": "modify",
+  "not-acceptable": "modify",
+  "not-allowed": "cancel",
+  "not-authorized": "auth",
+  "policy-violation": "modify",
+  "recipient-unavailable": "wait",
+  redirect: "modify",
+  "registration-required": "auth",
+  "remote-server-not-found": "cancel",
+  "remote-server-timeout": "wait",
+  "resource-constraint": "wait",
+  "service-unavailable": "cancel",
+  "subscription-required": "auth",
+  "undefined-condition": "cancel",
+  "unexpected-request": "wait",
+} as const satisfies Record<string, ErrorType>;
+
+export type ErrorCondition = keyof typeof CONDITIONS;
+
+/** An error to be told to the sender of a stanza. */
+export class StanzaError {
+  readonly condition: ErrorCondition;
+  readonly type: ErrorType;
+  readonly text: string | undefined;
+
+  constructor(condition: ErrorCondition, text?: string, type: ErrorType = CONDITIONS[condition]) {
+    this.condition = condition;
+    this.type = type;
+    this.text = text;
+  }
+
+  /** The `<error/>` element. */
+  toElement(): Element {
+    return xml(
+      "error",
+      { type: this.type },
+      xml(this.condition, { xmlns: NS.stanzaErrors }),
+      this.text === undefined ? undefined : xml("text", { xmlns: NS.stanzaErrors }, this.text),
+    );
+  }
+}
+
+/**
+ * Returns the reply that tells the sender of `stanza` of `error`, or undefined where none may be sent: an error is never
+ * answered, nor is an IQ result (RFC 6120 §8.3.1, §8.2.3). The reply comes from the stanza's addressee.
+ */
+export function errorReply(stanza: Stanza, error: StanzaError): Stanza | undefined {
+  if (stanza.type === "error" || (stanza.kind === "iq" && stanza.type === "result")) return undefined;
+  const from = stanza.to ?? stanza.from.bare;
+  const attrs = { type: "error", id: stanza.id, from: from.toString(), to: stanza.from.toString() };
+  return new Stanza(xml(stanza.kind, attrs, error.toElement()), from, stanza.from);
+}
+
+/** Returns the result of the IQ request `stanza`, with `payload` if there is one. */
+export function resultOf(stanza: Stanza, payload?: Element): Stanza {
+  const from = stanza.to ?? stanza.from.bare;
+  const attrs = { type: "result", id: stanza.id, from: from.toString(), to: stanza.from.toString() };
+  return new Stanza(xml("iq", attrs, payload), from, stanza.from);
+}

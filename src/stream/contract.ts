@@ -1,0 +1,91 @@
+// The contract of an XML stream (RFC 6120 §4) as c2s and s2s use it; xml-stream.ts is the implementation.
+
+import type { TlsClientOptions, TlsInfo, TlsServerOptions, Transport } from "../net/transport.ts";
+import type { StreamError } from "../stanza/stream-error.ts";
+import type { Element } from "../xml/element.ts";
+
+/** The opening tag as it came. */
+export interface StreamHeader {
+  readonly to: string | undefined;
+  readonly from: string | undefined;
+  readonly id: string | undefined;
+  /** As written, such as `1.0`; undefined before XMPP 1.0. */
+  readonly version: string | undefined;
+  readonly lang: string | undefined;
+  /** The default namespace: jabber:client or jabber:server. */
+  readonly xmlns: string | undefined;
+  /** True when the header declares the dialback namespace (XEP-0220). */
+  readonly dialback: boolean;
+}
+
+/** How a stream came to its end. */
+export interface StreamEnd {
+  /** The peer sent `</stream:stream>`: what we had sent before ours has been read (RFC 6120 §4.4). */
+  readonly peerClosed: boolean;
+  /** The transport was closed in order by both sides, not reset or cut. */
+  readonly orderly: boolean;
+  /** The stream error we sent or received, if any. */
+  readonly fault?: StreamError;
+  /** What broke the transport, if it broke. */
+  readonly error?: Error;
+}
+
+/** Who handles what a stream receives. Calls come one at a time and in order. */
+export interface StreamHandler {
+  /** The peer opened the stream, or opened it anew after a restart. While a promise is pending nothing else is read. */
+  onHeader(header: StreamHeader): void | Promise<void>;
+  /**
+   * A complete child of the stream came. While a promise is pending the next one waits and reading pauses: a slow
+   * handler slows its own peer and nobody else. Elements keep coming after `close` until the peer closes too.
+   */
+  onElement(element: Element): void | Promise<void>;
+  /** The peer sent `</stream:stream>`. The stream answers it by itself and then closes. */
+  onPeerClosing(): void;
+  /** There is room again after `send` had returned false. */
+  onDrain(): void;
+  /** The stream is over; the last call. Elements that were complete have all been handled. */
+  onClosed(end: StreamEnd): void;
+}
+
+/** Bounds on what a peer may send; a breach ends the stream with `policy-violation`. */
+export interface StreamLimits {
+  readonly maxStanzaBytes: number;
+  readonly maxDepth: number;
+  readonly maxAttributes: number;
+  /** Bytes a second on the long run; more is read later, not refused. */
+  readonly rate: number;
+  readonly burst: number;
+}
+
+/** Attributes of the opening tag we send. */
+export interface HeaderOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly id?: string;
+  readonly lang?: string;
+}
+
+/** An XML stream on a transport. */
+export interface XmlStream {
+  readonly transport: Transport;
+  /** True once `close` was called or the peer closed: nothing more can be sent. */
+  readonly closing: boolean;
+  /** Sends the opening tag. */
+  sendHeader(options: HeaderOptions): void;
+  /** Sends XML text as it is; false when the peer is slow: go on at `onDrain`. Ignored once closing. */
+  send(text: string): boolean;
+  /** Replaces the parser: the next thing the peer sends must be an opening tag (RFC 6120 §4.3.3). */
+  restart(): void;
+  /** Other bounds from now on, such as after authentication. */
+  setLimits(limits: StreamLimits): void;
+  /** Runs the TLS handshake and then restarts. Rejects when it fails; the stream is then over. */
+  startTls(options: TlsServerOptions | TlsClientOptions): Promise<TlsInfo>;
+  /**
+   * Closes in order (RFC 6120 §4.4): sends the opening tag if none was sent, `error` if given, the closing tag; then
+   * handles what the peer still sends until it closes too, at most `timeoutMs`. Resolves when the stream is over; never
+   * rejects. Called again it can shorten the time, and returns the same promise.
+   */
+  close(options: { readonly error?: StreamError; readonly timeoutMs: number }): Promise<StreamEnd>;
+  /** Ends the stream now, without a word. */
+  destroy(error?: Error): void;
+}

@@ -1,0 +1,28 @@
+// Every XML namespace the server speaks, by name.
+
+export const NS = {
+  streams: "http://etherx.jabber.org/streams",
+  streamErrors: "urn:ietf:params:xml:ns:xmpp-streams",
+  stanzaErrors: "urn:ietf:params:xml:ns:xmpp-stanzas",
+  client: "jabber:client",
+  server: "jabber:server",
+  tls: "urn:ietf:params:xml:ns:xmpp-tls",
+  sasl: "urn:ietf:params:xml:ns:xmpp-sasl",
+  saslChannelBinding: "urn:xmpp:sasl-cb:0",
+  bind: "urn:ietf:params:xml:ns:xmpp-bind",
+  session: "urn:ietf:params:xml:ns:xmpp-session",
+  roster: "jabber:iq:roster",
+  rosterVersioning: "urn:xmpp:features:rosterver",
+  preApproval: "urn:xmpp:features:pre-approval",
+  dialback: "jabber:server:dialback",
+  dialbackFeature: "urn:xmpp:features:dialback",
+  sm: "urn:xmpp:sm:3",
+  ping: "urn:xmpp:ping",
+  delay: "urn:xmpp:delay",
+  discoInfo: "http://jabber.org/protocol/disco#info",
+  discoItems: "http://jabber.org/protocol/disco#items",
+  version: "jabber:iq:version",
+  time: "urn:xmpp:time",
+  streamLimits: "urn:xmpp:stream-limits:0",
+  xml: "http://www.w3.org/XML/1998/namespace",
+} as const;
