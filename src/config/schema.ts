@@ -1,32 +1,60 @@
 // Every configuration option with its type, bounds and default, and nothing else. config/morendo.toml shows the same
-// options to people, and a test keeps the two equal. Loading and error messages: load.ts.
+// options to people, and a test keeps the two equal. Messages say what is expected; load.ts adds the place and what was
+// found instead.
 
 import { z } from "zod";
-import { parseDuration, parseSize } from "../util/units.ts";
+import { formatDuration, parseDuration, parseSize } from "../util/units.ts";
+
+const DURATION = 'a duration such as "30s"';
+const SIZE = 'a size such as "256KiB"';
 
 const duration = (fallback: string) =>
-  z.string().default(fallback).transform(unit(parseDuration, 'a duration such as "30s"'));
-const size = (fallback: string) => z.string().default(fallback).transform(unit(parseSize, 'a size such as "256KiB"'));
+  z.string({ error: DURATION }).default(fallback).transform(unit(parseDuration, DURATION));
+const size = (fallback: string) => z.string({ error: SIZE }).default(fallback).transform(unit(parseSize, SIZE));
 
 function unit(parse: (text: string) => number | undefined, expected: string) {
   return (text: string, context: z.RefinementCtx): number => {
     const value = parse(text);
     if (value !== undefined) return value;
-    context.addIssue({ code: "custom", message: `expected ${expected}, received ${JSON.stringify(text)}` });
+    context.addIssue({ code: "custom", message: expected });
     return z.NEVER;
   };
 }
 
-const address = z
-  .string()
-  .regex(/^(\[[0-9A-Fa-f:]+\]|[^:[\]\s]+):\d{1,5}$/, 'expected "host:port", such as "0.0.0.0:5222"');
-const count = (fallback: number) => z.number().int().positive().default(fallback);
+const text = z.string({ error: "a text in quotes" });
+const path = z.string({ error: "a path in quotes" }).min(1, "a path in quotes");
+const flag = (fallback: boolean) => z.boolean({ error: "true or false" }).default(fallback);
 
-const host = z.strictObject({
-  name: z.string().min(1),
-  certificate: z.string().optional(),
-  key: z.string().optional(),
-});
+const ADDRESS = '"host:port", such as "0.0.0.0:5222" or "[::]:5222"';
+const address = z
+  .string({ error: ADDRESS })
+  .refine((value) => /^(\[[0-9A-Fa-f:.]+\]|[^:[\]\s]+):\d{1,5}$/.test(value) && portOf(value) <= 65_535, ADDRESS);
+
+function portOf(value: string): number {
+  return Number(value.slice(value.lastIndexOf(":") + 1));
+}
+
+const SERVER = 'a name server such as "127.0.0.1" or "127.0.0.1:5353"';
+const nameServer = z
+  .string({ error: SERVER })
+  .regex(/^(\[[0-9A-Fa-f:.]+\](:\d{1,5})?|[\d.]+(:\d{1,5})?|[0-9A-Fa-f:.]+)$/, SERVER);
+
+const COUNT = "a whole number above 0";
+const count = (fallback: number) => z.int({ error: COUNT }).positive(COUNT).default(fallback);
+
+const list = <Item extends z.ZodType>(item: Item) => z.array(item, { error: "a list, such as [...]" });
+
+const HOST = 'a domain such as "example.org"';
+const host = z
+  .strictObject({
+    name: z.string({ error: HOST }).regex(/^[^\s@/:]{1,1023}$/u, HOST),
+    certificate: path.optional(),
+    key: path.optional(),
+  })
+  .refine((value) => (value.certificate === undefined) === (value.key === undefined), {
+    path: ["certificate"],
+    message: "`certificate` and `key` together, or neither of them",
+  });
 
 /** Limits of one XML stream (RFC 6120 §13.12). */
 const streamLimits = (stanzaSize: string) => ({
@@ -39,8 +67,8 @@ const streamLimits = (stanzaSize: string) => ({
 });
 
 const c2s = z.strictObject({
-  listen: z.array(address).default(["0.0.0.0:5222"]),
-  listen_tls: z.array(address).default(["0.0.0.0:5223"]),
+  listen: list(address).default(["0.0.0.0:5222"]),
+  listen_tls: list(address).default(["0.0.0.0:5223"]),
   ...streamLimits("256KiB"),
   max_connections: count(20_000),
   max_connections_per_address: count(1_000),
@@ -51,25 +79,24 @@ const c2s = z.strictObject({
   stall_timeout: duration("30s"),
   max_resources: count(20),
   max_failed_logins: count(3),
-  sasl: z
-    .array(z.enum(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]))
-    .min(1)
+  sasl: list(z.enum(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]))
+    .min(1, "at least one mechanism")
     .default(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]),
 });
 
 const s2s = z.strictObject({
-  enabled: z.boolean().default(true),
-  listen: z.array(address).default(["0.0.0.0:5269"]),
+  enabled: flag(true),
+  listen: list(address).default(["0.0.0.0:5269"]),
   ...streamLimits("512KiB"),
   rate: size("2MiB"),
   burst: size("8MiB"),
   max_connections: count(2_000),
-  require_tls: z.boolean().default(true),
+  require_tls: flag(true),
   /** `allow`: dialback where the certificate does not verify; `deny`: a valid certificate is required. */
   dialback: z.enum(["allow", "deny"]).default("allow"),
   routes: z.record(z.string(), address).default({}),
   /** PEM files with the roots that peers' certificates must lead to, beside those of Node. */
-  trusted_roots: z.array(z.string()).default([]),
+  trusted_roots: list(path).default([]),
   connect_timeout: duration("15s"),
   auth_timeout: duration("30s"),
   close_timeout: duration("5s"),
@@ -82,40 +109,68 @@ const s2s = z.strictObject({
 });
 
 const phase = (floor: string, ceiling: string) =>
-  z.strictObject({ floor: duration(floor), ceiling: duration(ceiling) }).prefault({});
+  z
+    .strictObject({ floor: duration(floor), ceiling: duration(ceiling) })
+    .refine((value) => value.floor <= value.ceiling, {
+      path: ["floor"],
+      message: "a floor that is not above the ceiling",
+    })
+    .prefault({});
 
-const shutdown = z.strictObject({
-  deadline: duration("25s"),
-  /** What the second signal leaves of the budget. */
-  hurry: duration("2s"),
-  /** How long past the deadline the watchdog waits before it kills the process. */
-  watchdog_grace: duration("2s"),
-  batch: count(50),
-  stop_accepting: phase("1s", "5s"),
-  close_sessions: phase("2s", "15s"),
-  server_stopping: phase("1s", "10s"),
-  drain_s2s: phase("3s", "20s"),
-  quit: phase("1s", "5s"),
-});
+const PHASE_OPTIONS = ["stop_accepting", "close_sessions", "server_stopping", "drain_s2s", "quit"] as const;
+
+const shutdown = z
+  .strictObject({
+    deadline: duration("25s"),
+    /** What the second signal leaves of the budget. */
+    hurry: duration("2s"),
+    /** How long past the deadline the watchdog waits before it kills the process. */
+    watchdog_grace: duration("2s"),
+    batch: count(50),
+    stop_accepting: phase("1s", "5s"),
+    close_sessions: phase("2s", "15s"),
+    server_stopping: phase("1s", "10s"),
+    drain_s2s: phase("3s", "20s"),
+    quit: phase("1s", "5s"),
+  })
+  .superRefine((value, context) => {
+    const floors = PHASE_OPTIONS.reduce((sum, name) => sum + value[name].floor, 0);
+    if (floors <= value.deadline) return;
+    const message = `a deadline of at least ${formatDuration(floors)}, which is what the floors of the phases add up to`;
+    context.addIssue({ code: "custom", path: ["deadline"], message });
+  });
+
+/** Domains are compared without case (RFC 7622 §3.2). */
+function refuseTwins(hosts: readonly { readonly name: string }[], context: z.RefinementCtx): void {
+  const seen = new Set<string>();
+  for (const [index, { name }] of hosts.entries()) {
+    const prepared = name.toLowerCase();
+    if (seen.has(prepared)) context.addIssue({ code: "custom", path: [index, "name"], message: "each host once" });
+    seen.add(prepared);
+  }
+}
 
 /** The whole configuration. */
 export const configSchema = z.strictObject({
-  data: z.string().default("data"),
+  data: path.default("data"),
   hosts: z
-    .array(host)
-    .min(1)
+    .array(host, { error: "[[hosts]] tables" })
+    .min(1, "at least one host")
+    .superRefine(refuseTwins)
     .default([{ name: "localhost" }]),
-  modules: z.array(z.string()).default(["roster", "presence", "offline", "disco", "ping", "version", "time"]),
+  modules: list(text).default(["roster", "presence", "offline", "disco", "ping", "version", "time"]),
   /** Options of each module, by its name; the module itself checks them. */
   module: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
   c2s: c2s.prefault({}),
   s2s: s2s.prefault({}),
-  dns: z.strictObject({ servers: z.array(z.string()).default([]), timeout: duration("5s") }).prefault({}),
-  auth: z.strictObject({ iterations: z.number().int().min(4096).default(4096) }).prefault({}),
-  log: z
-    .strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info"), file: z.string().optional() })
+  dns: z.strictObject({ servers: list(nameServer).default([]), timeout: duration("5s") }).prefault({}),
+  auth: z
+    .strictObject({ iterations: z.int({ error: COUNT }).min(4096, "at least 4096 (RFC 7677 §4)").default(4096) })
     .prefault({}),
-  control: z.strictObject({ socket: z.string().default("") }).prefault({}),
+  log: z
+    .strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info"), file: path.optional() })
+    .prefault({}),
+  control: z.strictObject({ socket: text.default("") }).prefault({}),
   shutdown: shutdown.prefault({}),
 });
 

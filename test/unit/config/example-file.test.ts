@@ -1,0 +1,90 @@
+// Keeps config/morendo.toml and the schema equal: the same options in both, with the same values.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { parse } from "smol-toml";
+import { z } from "zod";
+import { kindAt, namesAt } from "../../../src/config/options.ts";
+import { configSchema } from "../../../src/config/schema.ts";
+
+const file = new URL("../../../config/morendo.toml", import.meta.url);
+
+/** Takes the `#` away from every commented-out option and header. */
+function uncommented(text: string): string {
+  return text.replace(/^#(?=\[|"?[\w.-]+"? = )/gm, "");
+}
+
+/** Every option of the schema by its path, tables opened up; maps and lists are one option each. */
+function schemaOptions(path: readonly string[] = []): string[] {
+  return namesAt(path).flatMap((name) => {
+    const inner = [...path, name];
+    return kindAt(inner) === "table" ? schemaOptions(inner) : [inner.join(".")];
+  });
+}
+
+function fileOptions(value: object, path: readonly string[] = []): string[] {
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const here = [...path, name];
+    return kindAt(here) === "table" ? fileOptions(inner, here) : [here.join(".")];
+  });
+}
+
+/** The schema's defaults as a file would write them, before durations and sizes become numbers. */
+function defaults(): Record<string, unknown> {
+  const json = z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
+  return defaultsOf(json) as Record<string, unknown>;
+}
+
+function defaultsOf(json: z.core.JSONSchema.BaseSchema): unknown {
+  if (json.properties === undefined) return json.default;
+  const entries = Object.entries(json.properties).map(([name, inner]) => [
+    name,
+    typeof inner === "boolean" ? undefined : defaultsOf(inner),
+  ]);
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+describe("config/morendo.toml", () => {
+  const text = readFileSync(file, "utf8");
+
+  it("is valid as it is, and then means the defaults", () => {
+    const parsed = configSchema.parse(parse(text));
+    assert.deepEqual(parsed, configSchema.parse({}));
+  });
+
+  it("shows every option of the schema and no other", () => {
+    const shown = fileOptions(parse(uncommented(text))).filter((option) => !option.startsWith("module."));
+    assert.deepEqual(
+      shown.toSorted(),
+      schemaOptions()
+        .filter((option) => option !== "module")
+        .toSorted(),
+    );
+    assert.deepEqual(namesAt(["hosts", 0]), ["name", "certificate", "key"]);
+    assert.match(text, /^#name = .*[\s\S]*^#certificate = [\s\S]*^#key = /m);
+  });
+
+  it("shows the default of every option that has one", () => {
+    const shown = parse(uncommented(text));
+    // Options without a default stand there as examples; the sentence above each says so.
+    const examples = [/^#certificate = .*/m, /^#key = .*/m, /^#file = .*/m, /^#"b\.test" = .*/m];
+    const withoutExamples = examples.reduce((left, example) => left.replace(example, ""), text);
+    const expected = defaults();
+    const { module: _, ...rest } = expected;
+    const { module: __, ...shownDefaults } = parse(uncommented(withoutExamples));
+    assert.deepEqual(JSON.parse(JSON.stringify(shownDefaults)), rest);
+    for (const example of examples) {
+      const before = text.slice(0, text.search(example)).trimEnd().split("\n").at(-1) ?? "";
+      assert.match(before, /\(no default\)/, `${example} does not say that it is an example`);
+    }
+    assert.doesNotThrow(() => configSchema.parse(shown));
+  });
+
+  it("explains every option: a sentence stands above it", () => {
+    const lines = text.split("\n");
+    for (const [index, line] of lines.entries()) {
+      if (!/^#"?[\w.-]+"? = /.test(line) || /^#(floor|ceiling) = /.test(line)) continue;
+      assert.match(lines[index - 1] ?? "", /^# .+[.)]$/, `line ${index + 1}: ${line}`);
+    }
+  });
+});
