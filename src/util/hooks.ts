@@ -16,6 +16,14 @@ interface Entry {
 
 const ORDERS: Record<HookOrder, number> = { early: 0, normal: 1, late: 2 };
 const NONE: readonly Entry[] = [];
+const nothing = (): void => undefined;
+
+/** A handler that is still at work. */
+export interface PendingHandler {
+  readonly owner: string;
+  /** Resolves when the handler has finished, well or badly. */
+  readonly settled: Promise<void>;
+}
 
 /** Told of a handler that threw or rejected: the hook, the handler's owner and what was thrown. */
 export type HookFailed = (hook: string, owner: string, thrown: unknown) => void;
@@ -65,6 +73,24 @@ export class Hooks {
   run<Answer>(hook: string, payload: unknown): Answer | undefined | Promise<Answer | undefined> {
     const entries = this.#entries.get(hook);
     return entries === undefined ? undefined : this.#runFrom(hook, entries, 0, payload);
+  }
+
+  /**
+   * Calls every handler of `hook`, none waiting for another, and returns those that have not settled yet, each with its
+   * owner. Their promises never reject. For points where everybody acts and nobody answers.
+   */
+  all(hook: string, payload: unknown): readonly PendingHandler[] {
+    const pending: PendingHandler[] = [];
+    for (const entry of this.#entries.get(hook) ?? NONE) {
+      const failed = (thrown: unknown): void => this.#failed(hook, entry.owner, thrown);
+      try {
+        const answer = entry.handler(payload as never);
+        if (answer instanceof Promise) pending.push({ owner: entry.owner, settled: answer.then(nothing, failed) });
+      } catch (thrown) {
+        failed(thrown);
+      }
+    }
+    return pending;
   }
 
   #runFrom<Answer>(

@@ -1,0 +1,255 @@
+// The client side of the server: its listeners, every client connection from accept to close, and its part in a
+// shutdown. Not for: what a connection negotiates (client-stream.ts) or where stanzas go (router.ts).
+
+import type { Config } from "../../config/schema.ts";
+import { Jid } from "../../jid/jid.ts";
+import type { Accepted, CertificateSource, Listener, ListenOptions, Network } from "../../net/transport.ts";
+import type { PhaseContext } from "../../shutdown/types.ts";
+import { StanzaError } from "../../stanza/stanza-error.ts";
+import { StreamError } from "../../stanza/stream-error.ts";
+import type { XmlStream } from "../../stream/contract.ts";
+import type { Clock } from "../../util/clock.ts";
+import { asError } from "../../util/errors.ts";
+import type { Logger } from "../../util/log.ts";
+import { type Random, shuffle } from "../../util/random.ts";
+import type { TimerWheel } from "../../util/timer-wheel.ts";
+import type { Element } from "../../xml/element.ts";
+import type { Accounts } from "../accounts.ts";
+import { splitAddress } from "../address.ts";
+import type { Router } from "../router.ts";
+import type { SessionTable } from "../session-table.ts";
+import { ClientSession } from "./client-session.ts";
+import { ClientStream } from "./client-stream.ts";
+import type { C2sContext } from "./context.ts";
+
+/** What the client side needs of the rest of the server. */
+export interface C2sOptions {
+  readonly config: Config["c2s"];
+  readonly hosts: readonly string[];
+  readonly network: Network;
+  readonly certificates: CertificateSource;
+  readonly accounts: Accounts;
+  readonly sessions: SessionTable;
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly wheel: TimerWheel;
+  readonly log: Logger;
+  moduleFeatures(): readonly Element[];
+  /** Runs what a session that ends owes to others. Never rejects. */
+  sessionEnding(session: ClientSession, reason: string): Promise<void>;
+  sessionBound(session: ClientSession): void;
+}
+
+/** How the clients' sessions and connections ended at a shutdown. */
+export interface ClosedSessions {
+  /** The client answered `</stream:stream>`: it has read everything. */
+  answered: number;
+  /** The client closed its connection without answering. */
+  unanswered: number;
+  /** Out of time, or reset. */
+  cut: number;
+  /** The first hundred full JIDs of those that did not answer. */
+  readonly named: string[];
+}
+
+const MAX_NAMED = 100;
+/** How long one stretch of the sweep may hold the event loop, in milliseconds. */
+const SWEEP_SLICE_MS = 8;
+
+/** The client listeners and connections. */
+export class C2s {
+  #options: C2sOptions;
+  #context: C2sContext;
+  #listeners: Listener[] = [];
+  #streams = new Set<ClientStream>();
+  #byAddress = new Map<string, number>();
+  /** Set once the server goes down: new connections are only told so. */
+  #stopping: StreamError | undefined;
+  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, named: [] };
+
+  constructor(options: C2sOptions) {
+    this.#options = options;
+    const { config } = options;
+    this.#context = {
+      ...options,
+      limits: {
+        maxStanzaBytes: config.max_stanza_size,
+        maxDepth: config.max_depth,
+        maxAttributes: config.max_attributes,
+        rate: config.rate,
+        burst: config.burst,
+      },
+      tls: { role: "server", certificates: options.certificates, requestCertificate: false },
+      moduleFeatures: () => options.moduleFeatures(),
+      bind: (user, resource, stream) => this.#bind(user, resource, stream),
+      bound: (session) => options.sessionBound(session),
+      route: (session, stanza) => options.router.fromClient(session, stanza),
+    };
+  }
+
+  /** How many connections there are, logged in or not. */
+  get connections(): number {
+    return this.#streams.size;
+  }
+
+  /** The addresses listened on. */
+  get listening(): readonly string[] {
+    return this.#listeners.map(({ host, port }) => `${host}:${port}`);
+  }
+
+  /** Opens the listeners. Rejects with the error of the first that cannot be opened, the others closed again. */
+  async start(): Promise<void> {
+    const { config } = this.#options;
+    const tls = { ...this.#context.tls, alpn: ["xmpp-client"] };
+    try {
+      for (const address of config.listen) await this.#listen({ ...splitAddress(address) }, "c2s.listen");
+      for (const address of config.listen_tls) await this.#listen({ ...splitAddress(address), tls }, "c2s.listen_tls");
+    } catch (thrown) {
+      await this.stopListening();
+      throw thrown;
+    }
+  }
+
+  /** Takes in the accept backlog and closes the listeners. Connections live on. */
+  async stopListening(): Promise<void> {
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    await Promise.all(listeners.map((listener) => listener.close()));
+  }
+
+  /** Phase `stop-accepting`: tells everybody who has not logged in, and closes the listeners. */
+  async stopAccepting(context: PhaseContext): Promise<void> {
+    this.#stopping = new StreamError("system-shutdown", context.reason);
+    for (const stream of this.#streams) {
+      if (stream.session === undefined) this.#dismiss(stream, this.#stopping);
+    }
+    await this.stopListening();
+  }
+
+  /** Phase `close-sessions`: ends every session and closes every connection, in shuffled batches. */
+  async closeSessions(context: PhaseContext): Promise<void> {
+    const error = new StreamError("system-shutdown", context.reason);
+    const streams = shuffle([...this.#streams], this.#options.random);
+    const waiting = new Map<ClientStream, Promise<void>>();
+    const total = streams.length;
+    let done = 0;
+    const report = (): void => {
+      const blockers = waiting.size > 5 ? [] : [...waiting.keys()].map((stream) => nameOf(stream));
+      context.progress({ done, total, blockers });
+    };
+    let sliceStart = this.#options.clock.now();
+    for (const stream of streams) {
+      const timeoutMs = Math.min(this.#options.config.close_timeout, context.remaining());
+      const closing = this.#closeStream(stream, error, timeoutMs).then(() => {
+        done++;
+        waiting.delete(stream);
+        report();
+      });
+      waiting.set(stream, closing);
+      if (this.#options.clock.now() - sliceStart < SWEEP_SLICE_MS) continue;
+      await this.#options.clock.turn();
+      sliceStart = this.#options.clock.now();
+    }
+    // Out of time: the closing tags still go out, but nobody is waited for any more.
+    const hurry = (): void => {
+      for (const stream of waiting.keys()) void stream.stream.close({ error, timeoutMs: 0 });
+    };
+    context.signal.addEventListener("abort", hurry);
+    if (context.signal.aborted) hurry();
+    await Promise.all(waiting.values());
+    context.signal.removeEventListener("abort", hurry);
+  }
+
+  /** Ends every connection now. */
+  destroy(): void {
+    for (const stream of this.#streams) stream.stream.destroy();
+  }
+
+  async #closeStream(stream: ClientStream, error: StreamError, timeoutMs: number): Promise<void> {
+    const end = await stream.close(error, timeoutMs);
+    if (stream.session === undefined) return;
+    if (end.peerClosed) this.closed.answered++;
+    else {
+      if (end.orderly) this.closed.unanswered++;
+      else this.closed.cut++;
+      if (this.closed.named.length < MAX_NAMED) this.closed.named.push(nameOf(stream));
+    }
+  }
+
+  async #listen(options: ListenOptions, option: string): Promise<void> {
+    const { network, log } = this.#options;
+    try {
+      this.#listeners.push(await network.listen(options, (accepted) => this.#onConnection(accepted)));
+    } catch (thrown) {
+      const error = asError(thrown);
+      error.message = `${error.message} (option ${option})`;
+      log.error({ err: error, option }, "cannot listen for clients");
+      throw error;
+    }
+  }
+
+  #onConnection({ transport, ready }: Accepted): void {
+    const { config, log } = this.#options;
+    const address = transport.remoteAddress;
+    const fromThere = (this.#byAddress.get(address) ?? 0) + 1;
+    this.#byAddress.set(address, fromThere);
+    const stream: ClientStream = new ClientStream(this.#context, transport, () => {
+      this.#streams.delete(stream);
+      const left = (this.#byAddress.get(address) ?? 1) - 1;
+      if (left === 0) this.#byAddress.delete(address);
+      else this.#byAddress.set(address, left);
+    });
+    this.#streams.add(stream);
+    ready.then(
+      (tls) => {
+        if (tls !== undefined) stream.secured(tls);
+      },
+      (thrown: unknown) => log.debug({ err: thrown, address }, "TLS handshake failed"),
+    );
+    if (this.#stopping !== undefined) this.#dismiss(stream, this.#stopping);
+    else if (this.#streams.size > config.max_connections) {
+      this.#dismiss(stream, new StreamError("resource-constraint", "too many connections"));
+    } else if (fromThere > config.max_connections_per_address) {
+      this.#dismiss(stream, new StreamError("policy-violation", "too many connections from this address"));
+    }
+  }
+
+  /** Closes a connection that has no session. */
+  #dismiss(stream: ClientStream, error: StreamError): void {
+    void stream.close(error, this.#options.config.close_timeout);
+  }
+
+  async #bind(user: Jid, wanted: string | undefined, stream: XmlStream): Promise<ClientSession | StanzaError> {
+    const { config, random, sessions, router, wheel } = this.#options;
+    const jid = wanted === undefined ? user.withResource(random.id()) : Jid.parse(`${user}/${wanted}`);
+    if (jid === undefined) return new StanzaError("bad-request", "the resource is not acceptable");
+    // RFC 6120 §7.7.2.2: the client that comes last gets the resource.
+    for (let holder = sessions.get(jid); holder !== undefined; holder = sessions.get(jid)) {
+      if (!(holder instanceof ClientSession)) return new StanzaError("conflict");
+      void holder.close(new StreamError("conflict", "the resource was bound anew"));
+      await holder.end("");
+    }
+    if (stream.closing || this.#stopping !== undefined) return new StanzaError("service-unavailable");
+    if (sessions.of(user).size >= config.max_resources) {
+      return new StanzaError("resource-constraint", "too many resources are connected");
+    }
+    const session = new ClientSession(random.id(), jid, stream, {
+      wheel,
+      maxUnread: config.max_unread,
+      stallTimeoutMs: config.stall_timeout,
+      closeTimeoutMs: config.close_timeout,
+      undeliverable: (stanza) => router.route(stanza),
+      ending: (ending, reason) => {
+        sessions.remove(ending);
+        return this.#options.sessionEnding(ending, reason);
+      },
+    });
+    sessions.add(session);
+    return session;
+  }
+}
+
+function nameOf(stream: ClientStream): string {
+  return stream.session?.jid.toString() ?? `login from ${stream.stream.transport.remoteAddress}`;
+}

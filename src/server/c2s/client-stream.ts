@@ -1,0 +1,259 @@
+// One client connection from its first byte to its last: header, STARTTLS, SASL, resource binding, then stanzas (RFC 6120
+// §4 to §10). It decides what is allowed in which state; what a stanza means is the router's business.
+
+import { Jid } from "../../jid/jid.ts";
+import type { TlsInfo, Transport } from "../../net/transport.ts";
+import { readStanza } from "../../stanza/read-stanza.ts";
+import { StanzaError } from "../../stanza/stanza-error.ts";
+import { StreamError } from "../../stanza/stream-error.ts";
+import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
+import { createXmlStream } from "../../stream/xml-stream.ts";
+import type { WheelTimeout } from "../../util/timer-wheel.ts";
+import { type Element, xml } from "../../xml/element.ts";
+import { NS } from "../../xml/ns.ts";
+import { readBindRequest } from "./bind.ts";
+import type { ClientSession } from "./client-session.ts";
+import type { C2sContext } from "./context.ts";
+import { streamFeatures } from "./features.ts";
+import { SaslNegotiation } from "./sasl-negotiation.ts";
+
+/** Where a connection is in its negotiation. */
+type State = "connected" | "negotiating" | "authenticated" | "bound" | "ending";
+
+/** A client connection. */
+export class ClientStream implements StreamHandler {
+  readonly #context: C2sContext;
+  readonly stream: XmlStream;
+  #state: State = "connected";
+  #host: string | undefined;
+  #tls: TlsInfo | undefined;
+  #sasl: SaslNegotiation | undefined;
+  #user: Jid | undefined;
+  #session: ClientSession | undefined;
+  #failedLogins = 0;
+  #loginTimeout: WheelTimeout | undefined;
+  #idleTimeout: WheelTimeout | undefined;
+  #closed: (() => void) | undefined;
+  #pinged = false;
+
+  /** Takes over a transport that was accepted; `closed` is called once, when it is gone. */
+  constructor(context: C2sContext, transport: Transport, closed: () => void) {
+    this.#context = context;
+    this.#closed = closed;
+    this.#tls = transport.tls;
+    this.stream = createXmlStream({
+      transport,
+      clock: context.clock,
+      contentNamespace: NS.client,
+      limits: context.limits,
+      handler: this,
+    });
+    this.#loginTimeout = context.wheel.add(context.config.login_timeout, () => {
+      void this.#fail(new StreamError("connection-timeout", "login took too long"));
+    });
+  }
+
+  /** The bound session, once there is one. */
+  get session(): ClientSession | undefined {
+    return this.#session;
+  }
+
+  /** Tells the stream that a handshake begun by the listener (direct TLS) is done. */
+  secured(tls: TlsInfo): void {
+    this.#tls = tls;
+  }
+
+  /** Closes the connection with `error`, and the session with it. Resolves when the connection is gone; never rejects. */
+  async close(error: StreamError, timeoutMs: number): Promise<StreamEnd> {
+    this.#leaveNegotiation();
+    if (this.#session !== undefined) await this.#session.end(error.text ?? "");
+    return await this.stream.close({ error, timeoutMs });
+  }
+
+  onHeader(header: StreamHeader): void {
+    if (this.#state === "ending") return;
+    const fault = this.#checkHeader(header);
+    const host = this.#host ?? this.#context.hosts[0];
+    this.stream.sendHeader({
+      id: this.#context.random.id(),
+      lang: "en",
+      ...(host === undefined ? {} : { from: host }),
+    });
+    if (fault !== undefined) {
+      void this.#fail(fault);
+      return;
+    }
+    if (this.#state === "connected") this.#state = "negotiating";
+    this.stream.send(streamFeatures(this.#context, { tls: this.#tls, user: this.#user }).toString());
+  }
+
+  onElement(element: Element): void | Promise<void> {
+    if (this.#state === "bound" || (this.#state === "ending" && this.#session !== undefined)) {
+      return this.#onStanza(element, this.#session as ClientSession);
+    }
+    return this.#negotiate(element);
+  }
+
+  onDrain(): void {
+    this.#session?.drained();
+  }
+
+  onPeerClosing(): void {
+    void this.#session?.end("");
+  }
+
+  onClosed(end: StreamEnd): void {
+    this.#leaveNegotiation();
+    this.#idleTimeout?.cancel();
+    void this.#session?.end(end.fault?.text ?? "");
+    this.#closed?.();
+    this.#closed = undefined;
+  }
+
+  #checkHeader(header: StreamHeader): StreamError | undefined {
+    if (header.xmlns !== NS.client) return new StreamError("invalid-namespace");
+    if (header.version === undefined || !/^[1-9]\d*\.\d+$/.test(header.version)) {
+      return new StreamError("unsupported-version");
+    }
+    const to = header.to === undefined ? undefined : Jid.parse(header.to);
+    if (to === undefined || to.local !== "" || to.resource !== "") {
+      // RFC 6120 §4.7.2: without a `to` the host of the SNI will do.
+      const named = header.to === undefined ? this.#tls?.serverName : undefined;
+      if (named === undefined || !this.#context.hosts.includes(named)) return new StreamError("host-unknown");
+      this.#host ??= named;
+      return undefined;
+    }
+    if (!this.#context.hosts.includes(to.domain)) return new StreamError("host-unknown");
+    if (this.#user !== undefined && this.#user.domain !== to.domain) return new StreamError("not-authorized");
+    this.#host = to.domain;
+    return undefined;
+  }
+
+  #negotiate(element: Element): void | Promise<void> {
+    if (this.#state === "ending") return undefined;
+    if (this.#state === "authenticated") return this.#onBind(element);
+    if (element.is("starttls", NS.tls)) return this.#onStartTls();
+    const xmlns = element.getNS();
+    if (xmlns === NS.sasl) return this.#onSasl(element);
+    return this.#fail(new StreamError("not-authorized"));
+  }
+
+  async #onStartTls(): Promise<void> {
+    if (this.#tls !== undefined) {
+      this.stream.send(xml("failure", { xmlns: NS.tls }).toString());
+      return await this.#fail(undefined);
+    }
+    this.stream.send(xml("proceed", { xmlns: NS.tls }).toString());
+    try {
+      this.#tls = await this.stream.startTls(this.#context.tls);
+    } catch (thrown) {
+      // The stream has ended itself: there is nobody left to tell.
+      this.#context.log.debug({ err: thrown, address: this.stream.transport.remoteAddress }, "TLS handshake failed");
+    }
+  }
+
+  async #onSasl(element: Element): Promise<void> {
+    this.#sasl ??= new SaslNegotiation(this.#context, this.#host ?? "", this.#tls);
+    const reply = await this.#sasl.receive(element);
+    if (this.stream.closing) return undefined;
+    this.stream.send(reply.element.toString());
+    if (reply.outcome === "continue") return undefined;
+    this.#sasl = undefined;
+    if (reply.outcome === "success") {
+      this.#user = reply.user;
+      this.#state = "authenticated";
+      this.stream.restart();
+      return undefined;
+    }
+    this.#failedLogins++;
+    this.#context.log.info(
+      { address: this.stream.transport.remoteAddress, condition: reply.condition },
+      "client login refused",
+    );
+    if (this.#failedLogins >= this.#context.config.max_failed_logins) {
+      return await this.#fail(new StreamError("policy-violation", "too many failed logins"));
+    }
+    return undefined;
+  }
+
+  async #onBind(element: Element): Promise<void> {
+    const user = this.#user as Jid;
+    const request = readBindRequest(element);
+    if (request.kind === "other") {
+      // RFC 6120 §7.1: nothing but binding before there is a resource.
+      return await this.#fail(new StreamError("not-authorized"));
+    }
+    if (request.kind === "refused") {
+      this.stream.send(request.reply.toString());
+      return undefined;
+    }
+    const bound = await this.#context.bind(user, request.resource, this.stream);
+    if (this.stream.closing) {
+      if (!(bound instanceof StanzaError)) await bound.end("");
+      return undefined;
+    }
+    if (bound instanceof StanzaError) {
+      this.stream.send(xml("iq", { type: "error", id: request.id }, bound.toElement()).toString());
+      return undefined;
+    }
+    this.#loginTimeout?.cancel();
+    this.#state = "bound";
+    this.#session = bound;
+    this.#idleTimeout = this.#context.wheel.add(this.#context.config.idle_timeout, () => this.#onIdle());
+    const jid = xml("jid", {}, bound.jid.toString());
+    this.stream.send(
+      xml("iq", { type: "result", id: request.id }, xml("bind", { xmlns: NS.bind }, jid)).toString(),
+    );
+    this.#context.bound(bound);
+  }
+
+  #onStanza(element: Element, session: ClientSession): void | Promise<void> {
+    this.#idleTimeout?.restart();
+    this.#pinged = false;
+    const read = readStanza(element, session.jid);
+    if (read.kind === "not-a-stanza") return this.#fail(new StreamError("unsupported-stanza-type"));
+    if (read.kind === "wrong-sender") return this.#fail(new StreamError("invalid-from"));
+    if (read.kind === "bad") {
+      if (read.reply !== undefined) this.stream.send(read.reply.text);
+      return undefined;
+    }
+    const { stanza } = read;
+    if (stanza.kind === "iq" && stanza.type === "set" && element.getChild("session", NS.session) !== undefined) {
+      // RFC 3921 §3: old clients insist on establishing a session; it has had no effect since RFC 6121.
+      this.stream.send(xml("iq", { type: "result", id: stanza.id }).toString());
+      return undefined;
+    }
+    // A session that has ended is not available any more, whatever its client still says.
+    if (stanza.kind === "presence" && !session.open) return undefined;
+    return this.#context.route(session, stanza);
+  }
+
+  /** Asks a silent client whether it is still there; one that does not answer is given up (RFC 6120 §4.6.3). */
+  #onIdle(): void {
+    if (this.#session === undefined || !this.#session.open) return;
+    if (this.#pinged) {
+      void this.#fail(new StreamError("connection-timeout", "the client does not answer"));
+      return;
+    }
+    this.#pinged = true;
+    const from = this.#session.jid.domain;
+    const to = this.#session.jid.toString();
+    this.stream.send(
+      xml("iq", { type: "get", id: this.#context.random.id(), from, to }, xml("ping", { xmlns: NS.ping })).toString(),
+    );
+    this.#idleTimeout?.restart(this.#context.config.stall_timeout);
+  }
+
+  async #fail(error: StreamError | undefined): Promise<void> {
+    this.#leaveNegotiation();
+    // Not awaited by the element's handler: the close goes on reading, which waits for the handler.
+    const ended = this.#session?.end(error?.text ?? "") ?? Promise.resolve();
+    const timeoutMs = this.#context.config.close_timeout;
+    void ended.then(() => this.stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs }));
+  }
+
+  #leaveNegotiation(): void {
+    this.#loginTimeout?.cancel();
+    if (this.#state !== "bound") this.#state = "ending";
+  }
+}
