@@ -3,7 +3,8 @@
 // returns means that responsibility for the stanza has not been taken over yet: wait for it before reading on.
 
 import type { Jid } from "../jid/jid.ts";
-import type { Stanza } from "../stanza/stanza.ts";
+import type { ObligationSink } from "../shutdown/types.ts";
+import { describeStanza, type Stanza } from "../stanza/stanza.ts";
 import { errorReply, resultOf, StanzaError } from "../stanza/stanza-error.ts";
 import type { Hooks } from "../util/hooks.ts";
 import type { IqAnswer, IqRequest, MessageOffline, PresenceReceived } from "./catalogue.ts";
@@ -29,6 +30,8 @@ export interface RouterOptions {
   readonly accounts: AccountDirectory;
   readonly hooks: Hooks;
   readonly remote: Remote;
+  /** Where a message that can neither be delivered nor returned is named. */
+  readonly obligations: ObligationSink;
 }
 
 type Done = void | Promise<void>;
@@ -51,13 +54,15 @@ export class Router {
   #accounts: AccountDirectory;
   #hooks: Hooks;
   #remote: Remote;
+  #obligations: ObligationSink;
 
-  constructor({ hosts, sessions, accounts, hooks, remote }: RouterOptions) {
+  constructor({ hosts, sessions, accounts, hooks, remote, obligations }: RouterOptions) {
     this.#hosts = new Set(hosts);
     this.#sessions = sessions;
     this.#accounts = accounts;
     this.#hooks = hooks;
     this.#remote = remote;
+    this.#obligations = obligations;
   }
 
   /** Tells whether `jid`'s domain is served here. */
@@ -110,10 +115,15 @@ export class Router {
     return true;
   }
 
+  #refuse(stanza: Stanza, error: StanzaError): void {
+    if (this.returnToSender(stanza, error) || stanza.kind !== "message" || stanza.type === "error") return;
+    this.#obligations.settle(stanza.to?.domain ?? stanza.from.domain, "lost", { name: describeStanza(stanza) });
+  }
+
   #toHost(stanza: Stanza, host: Jid, session: Session | undefined): Done {
     if (stanza.kind === "presence") return undefined;
     if (stanza.kind === "message") {
-      this.returnToSender(stanza, UNAVAILABLE);
+      this.#refuse(stanza, UNAVAILABLE);
       return undefined;
     }
     if (stanza.type === "get" || stanza.type === "set") return this.#ask(stanza, "host", host, session);
@@ -130,7 +140,7 @@ export class Router {
       case "presence":
         return SUBSCRIPTION_TYPES.has(stanza.type) ? this.#toAccount(stanza, to.bare, session) : undefined;
       case "iq":
-        if (stanza.type === "get" || stanza.type === "set") this.returnToSender(stanza, UNAVAILABLE);
+        if (stanza.type === "get" || stanza.type === "set") this.#refuse(stanza, UNAVAILABLE);
         return undefined;
     }
   }
@@ -144,7 +154,7 @@ export class Router {
 
   /** RFC 6121 §8.5.1: no such account. */
   #toNobody(stanza: Stanza): void {
-    if (stanza.kind !== "presence") this.returnToSender(stanza, UNAVAILABLE);
+    if (stanza.kind !== "presence") this.#refuse(stanza, UNAVAILABLE);
   }
 
   #toKnownAccount(stanza: Stanza, to: Jid, session: Session | undefined): Done {
@@ -165,7 +175,7 @@ export class Router {
   #messageToAccount(stanza: Stanza, to: Jid): Done {
     if (stanza.type === "error") return undefined;
     if (stanza.type === "groupchat") {
-      this.returnToSender(stanza, UNAVAILABLE);
+      this.#refuse(stanza, UNAVAILABLE);
       return undefined;
     }
     const recipients = this.#recipients(to, stanza.type === "headline");
@@ -191,7 +201,7 @@ export class Router {
   #offline(stanza: Stanza, account: Jid): Done {
     const payload: MessageOffline = { stanza, account };
     const finish = (answer: "stored" | StanzaError | undefined): void => {
-      if (answer !== "stored") this.returnToSender(stanza, answer ?? UNAVAILABLE);
+      if (answer !== "stored") this.#refuse(stanza, answer ?? UNAVAILABLE);
     };
     const answer = this.#hooks.run<"stored" | StanzaError>("message/offline", payload);
     if (answer instanceof Promise) return answer.then(finish);
@@ -214,7 +224,7 @@ export class Router {
   #answer(stanza: Stanza, answer: IqAnswer | undefined): Done {
     if (answer === "handled") return undefined;
     if (answer === undefined || answer instanceof StanzaError) {
-      this.returnToSender(stanza, answer ?? UNAVAILABLE);
+      this.#refuse(stanza, answer ?? UNAVAILABLE);
       return undefined;
     }
     return this.route(resultOf(stanza, answer === "empty" ? undefined : answer));

@@ -46,3 +46,9 @@ export class Stanza {
     return new Stanza(withAttrs(this.element, { from: from.toString(), to: to?.toString() }), from, to);
   }
 }
+
+/** Names a stanza for logs and reports: `message romeo@a.test/x -> juliet@b.test id=7`. */
+export function describeStanza(stanza: Stanza): string {
+  const id = stanza.id === undefined ? "" : ` id=${stanza.id}`;
+  return `${stanza.kind} ${stanza.from} -> ${stanza.to ?? "(nobody)"}${id}`;
+}
