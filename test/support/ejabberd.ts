@@ -28,7 +28,10 @@ export async function startEjabberd(options: PeerOptions): Promise<RunningServer
   // YAML is a superset of JSON.
   writeFileSync(path("ejabberd.yml"), JSON.stringify(configuration(options, address, path), undefined, 1));
   writeFileSync(path("inetrc"), resolver(options.dns));
-  writeFileSync(path("accounts.term"), (options.accounts ?? []).map((account) => terms(account, options.domain)).join(""));
+  writeFileSync(
+    path("accounts.term"),
+    (options.accounts ?? []).map((account) => terms(account, options.domain)).join(""),
+  );
   writeFileSync(path("setup.erl"), SETUP.replace("ACCOUNTS", erlang(path("accounts.term"))));
   const process_ = new ServerProcess(
     "ejabberd",
@@ -59,7 +62,8 @@ export async function startEjabberd(options: PeerOptions): Promise<RunningServer
 }
 
 function configuration(options: PeerOptions, address: string, path: (name: string) => string): object {
-  const modules = "adhoc blocking caps carboncopy client_state disco last offline ping privacy private stream_mgmt vcard version";
+  const modules =
+    "adhoc blocking caps carboncopy client_state disco last offline ping privacy private stream_mgmt vcard version";
   const external = options.federation === "external";
   return {
     loglevel: options.logLevel ?? "info",
@@ -76,7 +80,14 @@ function configuration(options: PeerOptions, address: string, path: (name: strin
     access_rules: { local: { allow: "local" }, c2s: { allow: "all" } },
     shaper_rules: { max_user_sessions: 10, max_user_offline_messages: 100_000 },
     listen: [
-      { port: PORTS.c2s, ip: address, module: "ejabberd_c2s", max_stanza_size: 262_144, access: "c2s", starttls_required: true },
+      {
+        port: PORTS.c2s,
+        ip: address,
+        module: "ejabberd_c2s",
+        max_stanza_size: 262_144,
+        access: "c2s",
+        starttls_required: true,
+      },
       { port: PORTS.c2sTls, ip: address, module: "ejabberd_c2s", max_stanza_size: 262_144, access: "c2s", tls: true },
       { port: PORTS.s2s, ip: address, module: "ejabberd_s2s_in", max_stanza_size: 524_288 },
     ],

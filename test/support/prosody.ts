@@ -3,8 +3,8 @@
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PORTS, freeAddress } from "./addresses.ts";
 import { type Account, storedPassword } from "./accounts.ts";
+import { freeAddress, PORTS } from "./addresses.ts";
 import { ServerProcess, temporaryFolder } from "./child.ts";
 import type { PeerOptions, RunningServer } from "./server.ts";
 

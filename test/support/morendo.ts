@@ -1,0 +1,92 @@
+// Starts a Morendo with its own folder, address and accounts, from source or, where a benchmark asks for it, as built.
+
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PASSWORD } from "./accounts.ts";
+import { freeAddress, PORTS } from "./addresses.ts";
+import { ServerProcess, temporaryFolder } from "./child.ts";
+import type { PeerOptions, RunningServer } from "./server.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Where the command is: the sources unless `MORENDO_ENTRY` names a built one. */
+function command(): [string, ...string[]] {
+  const entry = process.env.MORENDO_ENTRY;
+  if (entry !== undefined) return [process.execPath, entry];
+  return [process.execPath, "--import", import.meta.resolve("tsx"), join(ROOT, "src/cli/main.ts")];
+}
+
+/** Starts Morendo and resolves when it accepts clients and servers. Its drain report is in the data folder. */
+export async function startMorendo(options: PeerOptions): Promise<RunningServer> {
+  const prepared = await prepareMorendo(options);
+  const running = prepared.start();
+  await running.process.listening(running.address, Object.values(PORTS));
+  return running;
+}
+
+/** Writes the files of a Morendo and imports its accounts; the returned function starts it and waits for nothing. */
+export async function prepareMorendo(options: PeerOptions): Promise<{ folder: string; start(): RunningServer }> {
+  const address = options.address ?? (await freeAddress());
+  const folder = temporaryFolder("morendo");
+  const path = (name: string): string => join(folder, name);
+  mkdirSync(path("data"));
+  writeFileSync(path("cert.pem"), options.identity.certificate);
+  writeFileSync(path("key.pem"), options.identity.key, { mode: 0o600 });
+  writeFileSync(path("ca.pem"), options.trust ?? options.identity.certificate);
+  const modules = ["roster", "presence", "offline", "disco", "ping", "version", "time", ...(options.modules ?? [])];
+  const { dns } = options;
+  const config = path("morendo.toml");
+  writeFileSync(
+    config,
+    `data = ${quoted(path("data"))}
+modules = ${JSON.stringify(modules)}
+[[hosts]]
+name = ${quoted(options.domain)}
+certificate = ${quoted(path("cert.pem"))}
+key = ${quoted(path("key.pem"))}
+[c2s]
+listen = [${quoted(`${address}:${PORTS.c2s}`)}]
+listen_tls = [${quoted(`${address}:${PORTS.c2sTls}`)}]
+max_connections_per_address = 20000
+[s2s]
+listen = [${quoted(`${address}:${PORTS.s2s}`)}]
+dialback = ${quoted(options.federation === "external" ? "deny" : "allow")}
+trusted_roots = [${quoted(path("ca.pem"))}]
+[dns]
+servers = [${dns === undefined ? "" : quoted(`${dns.address}:${dns.port}`)}]
+[log]
+level = ${quoted(options.logLevel ?? "info")}
+${options.extra ?? ""}
+`,
+  );
+  const accounts = (options.accounts ?? []).map(({ username, roster = [] }) =>
+    JSON.stringify({ jid: `${username}@${options.domain}`, password: PASSWORD, roster }),
+  );
+  if (accounts.length > 0) {
+    writeFileSync(path("accounts.jsonl"), `${accounts.join("\n")}\n`);
+    run(["user", "import", path("accounts.jsonl"), "--config", config], folder);
+  }
+  const [file, ...args] = command();
+  return {
+    folder,
+    start: () => ({
+      kind: "morendo",
+      domain: options.domain,
+      address,
+      process: new ServerProcess("morendo", folder, [file, ...args, "start", "--config", config]),
+    }),
+  };
+}
+
+/** Runs the command to its end; throws with its output when it fails. */
+function run(args: readonly string[], cwd: string): void {
+  const [file, ...prefix] = command();
+  const { status, stdout, stderr } = spawnSync(file, [...prefix, ...args], { cwd, encoding: "utf8", timeout: 120_000 });
+  if (status !== 0) throw new Error(`morendo ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
