@@ -1,0 +1,71 @@
+// Which certificate file belongs to which host, made on the first start where the configuration names none. Not for:
+// reading them (net/tls-contexts.ts).
+
+import { mkdir, open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import { makeSelfSigned } from "../net/self-signed.ts";
+import type { HostCertificate } from "../net/tls-contexts.ts";
+import type { Clock } from "../util/clock.ts";
+import { codeOf, MorendoError } from "../util/errors.ts";
+import type { Logger } from "../util/log.ts";
+import type { Random } from "../util/random.ts";
+
+/**
+ * Returns the files of every host's certificate. A host without `certificate` and `key` gets a self-signed one in
+ * `data/certificates`, once. Rejects with `MORENDO_CERTIFICATE_MISSING` when only one of the two is configured.
+ */
+export async function certificateFiles(
+  config: Pick<Config, "data" | "hosts">,
+  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): Promise<HostCertificate[]> {
+  const files: HostCertificate[] = [];
+  for (const { name, certificate, key } of config.hosts) {
+    if (certificate !== undefined && key !== undefined) {
+      files.push({ name, certificate, key });
+    } else if (certificate === undefined && key === undefined) {
+      files.push(await ownCertificate(name, config.data, tools));
+    } else {
+      throw new MorendoError("MORENDO_CERTIFICATE_MISSING", `host ${name} needs both certificate and key, or neither`);
+    }
+  }
+  return files;
+}
+
+async function ownCertificate(
+  name: string,
+  data: string,
+  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): Promise<HostCertificate> {
+  const folder = join(data, "certificates");
+  const file = join(folder, name.replaceAll(/[^A-Za-z0-9.-]/g, "_"));
+  const host = { name, certificate: `${file}.crt`, key: `${file}.key` };
+  if ((await isThere(host.certificate)) && (await isThere(host.key))) return host;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const pair = await makeSelfSigned([name], tools);
+  // The key first: a certificate without its key would look complete after a crash in between.
+  await write(host.key, pair.key, 0o600);
+  await write(host.certificate, pair.certificate, 0o644);
+  tools.log.info({ host: name, file: host.certificate }, "made a self-signed certificate");
+  return host;
+}
+
+async function isThere(file: string): Promise<boolean> {
+  try {
+    await readFile(file);
+    return true;
+  } catch (thrown) {
+    if (codeOf(thrown) === "ENOENT") return false;
+    throw thrown;
+  }
+}
+
+async function write(file: string, text: string, mode: number): Promise<void> {
+  const handle = await open(file, "w", mode);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

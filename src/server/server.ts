@@ -1,0 +1,298 @@
+// The one composition root: makes the parts, joins them, starts them in order and gives each its place in the shutdown
+// pipeline. No part knows more of the others than it is handed here; this file contains no protocol.
+
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import type { Jid } from "../jid/jid.ts";
+import { Resolver } from "../net/resolver.ts";
+import { TcpNetwork } from "../net/tcp.ts";
+import { TlsContexts } from "../net/tls-contexts.ts";
+import type { Network } from "../net/transport.ts";
+import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
+import type { DrainReport } from "../shutdown/report.ts";
+import type { LifecycleState, PhasePlan, StopRequest } from "../shutdown/types.ts";
+import type { Watchdog } from "../shutdown/watchdog.ts";
+import { LmdbStore } from "../store/lmdb.ts";
+import type { Store } from "../store/store.ts";
+import { type Clock, systemClock } from "../util/clock.ts";
+import { asError } from "../util/errors.ts";
+import { Notifier } from "../util/events.ts";
+import { Hooks } from "../util/hooks.ts";
+import type { Logger } from "../util/log.ts";
+import { type Random, systemRandom } from "../util/random.ts";
+import { TimerWheel } from "../util/timer-wheel.ts";
+import { Accounts } from "./accounts.ts";
+import { C2s } from "./c2s/c2s.ts";
+import type { NotificationCatalogue } from "./catalogue.ts";
+import { certificateFiles } from "./certificates.ts";
+import { ModuleLoader } from "./module-loader.ts";
+import type { PhaseName } from "./phases.ts";
+import { StoredRosters } from "./rosters.ts";
+import { Router } from "./router.ts";
+import { S2s } from "./s2s/s2s.ts";
+import { endSession } from "./session-ending.ts";
+import { SessionTable } from "./session-table.ts";
+import { version } from "./version.ts";
+
+/** What a server is made of. Everything but the configuration and the log has the real thing as its default. */
+export interface ServerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly network?: Network;
+  readonly store?: Store;
+  readonly watchdog?: Watchdog;
+  /** Folders to find modules in, before the server's own. */
+  readonly moduleFolders?: readonly URL[];
+}
+
+/** What the server says of itself. */
+export interface ServerStatus {
+  readonly state: LifecycleState;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly hosts: readonly string[];
+  /** What it listens on, as people read it: `c2s 0.0.0.0:5222`. */
+  readonly listening: readonly string[];
+  readonly sessions: number;
+  readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
+  /** The phase that runs, while the server goes down. */
+  readonly phase?: PhaseName;
+}
+
+/** An XMPP server. */
+export class Server {
+  readonly lifecycle: Lifecycle<PhaseName>;
+  #options: ServerOptions;
+  #clock: Clock;
+  #random: Random;
+  #log: Logger;
+  #parts: Parts | undefined;
+  #startedAt: number;
+
+  constructor(options: ServerOptions) {
+    const { config, log } = options;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? systemRandom;
+    this.#log = log;
+    this.#startedAt = this.#clock.wallTime();
+    this.lifecycle = new Lifecycle<PhaseName>({
+      plan: planOf(config.shutdown),
+      clock: this.#clock,
+      random: this.#random,
+      log,
+      budgetMs: config.shutdown.deadline,
+      hurryMs: config.shutdown.hurry,
+      reportDir: config.data,
+      ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
+    });
+  }
+
+  /**
+   * Starts everything; resolves to whether the server runs. When something cannot be started, or a stop is asked for
+   * meanwhile, what had been started is taken down again by the pipeline, and the report says why.
+   */
+  start(): Promise<boolean> {
+    return this.lifecycle.start((signal) => this.#start(signal));
+  }
+
+  /** Stops the server: see `Lifecycle.stop`. */
+  stop(request: StopRequest): Promise<DrainReport> {
+    return this.lifecycle.stop(request);
+  }
+
+  /** The accounts; present once the server has started. */
+  get accounts(): Accounts {
+    return this.#started().accounts;
+  }
+
+  /** The rosters; present once the server has started. */
+  get rosters(): StoredRosters {
+    return this.#started().rosters;
+  }
+
+  /** Returns what the server says of itself, in any state. */
+  status(): ServerStatus {
+    const parts = this.#parts;
+    const phase = this.lifecycle.progress?.phase;
+    return {
+      state: this.lifecycle.state,
+      startedAt: new Date(this.#startedAt).toISOString(),
+      version,
+      pid: process.pid,
+      hosts: this.#options.config.hosts.map(({ name }) => name),
+      listening: [
+        ...(parts?.c2s.listening ?? []).map((address) => `c2s ${address}`),
+        ...(parts?.s2s.listening ?? []).map((address) => `s2s ${address}`),
+      ],
+      sessions: parts?.sessions.size ?? 0,
+      s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
+      ...(phase === undefined ? {} : { phase }),
+    };
+  }
+
+  /** Calls `listener` at each event of the life cycle; the returned function stops that. */
+  on<Name extends keyof LifecycleEvents<PhaseName> & string>(
+    event: Name,
+    listener: (payload: LifecycleEvents<PhaseName>[Name]) => void,
+  ): () => void {
+    return this.lifecycle.on(event, listener);
+  }
+
+  #started(): Parts {
+    if (this.#parts === undefined) throw new Error("the server has not been started");
+    return this.#parts;
+  }
+
+  // Each step attaches what takes it down before the next begins, so that a start that ends early leaves nothing behind.
+  async #start(signal: AbortSignal): Promise<void> {
+    const { config } = this.#options;
+    const { lifecycle } = this;
+    const store =
+      this.#options.store ?? (await LmdbStore.open({ path: join(config.data, "store"), clock: this.#clock }));
+    lifecycle.attach("quit", { name: "store", run: () => store.close() });
+    if (signal.aborted) return;
+
+    const tools = { clock: this.#clock, random: this.#random, log: this.#log };
+    const hosts = await certificateFiles(config, tools);
+    const certificates = await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
+    const parts = joinParts({ ...this.#options, ...tools, lifecycle, store, certificates });
+    this.#parts = parts;
+    if (signal.aborted) return;
+
+    lifecycle.attach("quit", { name: "modules", when: "before", run: () => parts.modules.unloadAll() });
+    await parts.modules.load(config.modules, config.module);
+    if (signal.aborted) return;
+
+    lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
+    lifecycle.attach("quit", { name: "s2s", when: "before", run: () => parts.s2s.destroy() });
+    if (config.s2s.enabled) await parts.s2s.start();
+    if (signal.aborted) return;
+
+    lifecycle.attach("stop-accepting", { name: "c2s", run: (context) => parts.c2s.stopAccepting(context) });
+    lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
+    lifecycle.attach("quit", { name: "c2s", when: "before", run: () => parts.c2s.destroy() });
+    lifecycle.section("sessions", () => parts.c2s.closed);
+    await parts.c2s.start();
+    parts.notifications.notify("server-started", undefined);
+  }
+}
+
+/** The running parts of a server. */
+interface Parts {
+  readonly accounts: Accounts;
+  readonly rosters: StoredRosters;
+  readonly sessions: SessionTable;
+  readonly notifications: Notifier<NotificationCatalogue>;
+  readonly modules: ModuleLoader;
+  readonly s2s: S2s;
+  readonly c2s: C2s;
+}
+
+interface Tools extends ServerOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly lifecycle: Lifecycle<PhaseName>;
+  readonly store: Store;
+  readonly certificates: TlsContexts;
+}
+
+/** Makes the parts and joins them; starts nothing. */
+function joinParts(tools: Tools): Parts {
+  const { config, clock, random, log, lifecycle, store, certificates } = tools;
+  const { obligations } = lifecycle;
+  const hosts = config.hosts.map(({ name }) => name);
+  const wheel = new TimerWheel(clock);
+  const network = tools.network ?? new TcpNetwork({ clock, log });
+  const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
+    log.error({ err: asError(thrown), event }, "a listener failed"),
+  );
+  const hooks = new Hooks((hook, module, thrown) =>
+    log.error({ err: asError(thrown), hook, module }, "a module's handler failed"),
+  );
+  const sessions = new SessionTable();
+  const accounts = new Accounts({
+    store,
+    random,
+    iterations: config.auth.iterations,
+    removed: (account) => notifications.notify("account/removed", account),
+  });
+  const rosters = new StoredRosters({
+    store,
+    random,
+    changed: (change) => notifications.notify("roster/changed", change),
+  });
+  const s2s: S2s = new S2s({
+    config: config.s2s,
+    hosts,
+    clock,
+    random,
+    wheel,
+    log: log.child({ part: "s2s" }),
+    network,
+    resolver: new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random }),
+    certificates,
+    obligations,
+    deliver: (stanza) => router.route(stanza),
+    returnToSender: (stanza, error) => router.returnToSender(stanza, error),
+  });
+  const router: Router = new Router({ hosts, sessions, accounts, hooks, remote: s2s, obligations });
+  const modules = new ModuleLoader({
+    hooks,
+    notifications,
+    store,
+    rosters,
+    lifecycle,
+    hosts,
+    clock,
+    random,
+    log,
+    serverVersion: version,
+    ...(tools.moduleFolders === undefined ? {} : { folders: tools.moduleFolders }),
+    router: {
+      route: (stanza) => router.route(stanza),
+      isLocal: (jid) => router.isLocal(jid),
+      accountExists: async (account: Jid) => await accounts.exists(account.local, account.domain),
+      sessionsOf: (account) => [...sessions.of(account).values()],
+      session: (full) => sessions.get(full),
+    },
+  });
+  const c2s = new C2s({
+    config: config.c2s,
+    hosts,
+    network,
+    certificates,
+    accounts,
+    sessions,
+    router,
+    clock,
+    random,
+    wheel,
+    log: log.child({ part: "c2s" }),
+    moduleFeatures: () => modules.streamFeatures(),
+    sessionBound: (session) => notifications.notify("session/bound", session),
+    sessionEnding: (session, reason) =>
+      endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
+  });
+  return { accounts, rosters, sessions, notifications, modules, s2s, c2s };
+}
+
+/** The pipeline's plan from the configuration. */
+function planOf(shutdown: Config["shutdown"]): PhasePlan<PhaseName>[] {
+  const share = (name: PhaseName, { floor, ceiling }: { floor: number; ceiling: number }): PhasePlan<PhaseName> => ({
+    name,
+    floorMs: floor,
+    ceilingMs: ceiling,
+  });
+  return [
+    share("stop-accepting", shutdown.stop_accepting),
+    share("close-sessions", shutdown.close_sessions),
+    share("server-stopping", shutdown.server_stopping),
+    share("drain-s2s", shutdown.drain_s2s),
+    share("quit", shutdown.quit),
+  ];
+}
