@@ -3,20 +3,9 @@
 import type { TlsClientOptions, TlsInfo, TlsServerOptions, Transport } from "../net/transport.ts";
 import type { StreamError } from "../stanza/stream-error.ts";
 import type { Element } from "../xml/element.ts";
+import type { StreamHeader } from "../xml/stream-parser.ts";
 
-/** The opening tag as it came. */
-export interface StreamHeader {
-  readonly to: string | undefined;
-  readonly from: string | undefined;
-  readonly id: string | undefined;
-  /** As written, such as `1.0`; undefined before XMPP 1.0. */
-  readonly version: string | undefined;
-  readonly lang: string | undefined;
-  /** The default namespace: jabber:client or jabber:server. */
-  readonly xmlns: string | undefined;
-  /** True when the header declares the dialback namespace (XEP-0220). */
-  readonly dialback: boolean;
-}
+export type { StreamHeader } from "../xml/stream-parser.ts";
 
 /** How a stream came to its end. */
 export interface StreamEnd {
@@ -70,6 +59,8 @@ export interface XmlStream {
   readonly transport: Transport;
   /** True once `close` was called or the peer closed: nothing more can be sent. */
   readonly closing: boolean;
+  /** When bytes last came, by `Clock.now()`, white space that keeps the connection alive included: for idle timers. */
+  readonly lastInputAt: number;
   /** Sends the opening tag. */
   sendHeader(options: HeaderOptions): void;
   /** Sends XML text as it is; false when the peer is slow: go on at `onDrain`. Ignored once closing. */
