@@ -16,6 +16,10 @@ export interface StopRequest {
   readonly trigger: string;
   /** Replaces the configured budget for this run. */
   readonly budgetMs?: number;
+  /** The optional phases that are wanted this time, such as `announce`; the others are skipped. */
+  readonly include?: readonly string[];
+  /** The fault that made the stop necessary; it is reported and sets the exit code. */
+  readonly error?: Error;
 }
 
 /** A named, idempotently released hold on the current phase. */
@@ -66,6 +70,8 @@ export interface PhasePlan<Phase extends string = string> {
   readonly floorMs: number;
   /** The longest it may take even if the budget has more. */
   readonly ceilingMs: number;
+  /** Runs only when a request asks for it by `include`. */
+  readonly optional?: boolean;
 }
 
 /** How a participant or a phase ended. */

@@ -1,0 +1,347 @@
+// The life of a server: starting, running, stopping, stopped; and the one entry point through which every stop goes.
+// Owns the run of the pipeline, its budget, its escalation and its report.
+
+import type { Clock } from "../util/clock.ts";
+import { asError } from "../util/errors.ts";
+import { Notifier } from "../util/events.ts";
+import type { Logger } from "../util/log.ts";
+import type { Random } from "../util/random.ts";
+import { Budget } from "./budget.ts";
+import { exitCode, outcomeOf } from "./exit-codes.ts";
+import { Obligations } from "./obligations.ts";
+import type { PhaseProgress } from "./phase-run.ts";
+import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
+import { type DrainReport, type PhaseReport, type RepeatedRequest, writeReport } from "./report.ts";
+import type { LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";
+import { noWatchdog, type Watchdog } from "./watchdog.ts";
+
+/** What a lifecycle tells its listeners. */
+export interface LifecycleEvents<Phase extends string = string> {
+  /** The state has changed. */
+  readonly state: { readonly state: LifecycleState; readonly request?: StopRequest };
+  /** A phase has started or ended. */
+  readonly phase: PhaseEvent<Phase>;
+  /** How far the phase is; several times a second during a run. */
+  readonly progress: PhaseProgress<Phase>;
+  /** The run is over and its report is on disk. */
+  readonly report: DrainReport;
+}
+
+export interface LifecycleOptions<Phase extends string> {
+  /** The phases in their order; the last one always runs. */
+  readonly plan: readonly PhasePlan<Phase>[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** The time all phases have together, unless a request says otherwise. */
+  readonly budgetMs: number;
+  /** What a second signal leaves of the budget. */
+  readonly hurryMs: number;
+  /** Guards against a run that does not end; none unless given. */
+  readonly watchdog?: Watchdog;
+  /** Where reports are written; nowhere unless given. */
+  readonly reportDir?: string;
+  /** How often progress is told (250 ms unless told). */
+  readonly progressMs?: number;
+}
+
+interface Run<Phase extends string> {
+  readonly request: StopRequest;
+  readonly id: string;
+  readonly budget: Budget<Phase>;
+  readonly budgetMs: number;
+  readonly startedAt: number;
+  readonly startedWall: number;
+  readonly repeated: RepeatedRequest[];
+  repeatedCount: number;
+  error: Error | undefined;
+  hurried: boolean;
+  skippedToEnd: boolean;
+}
+
+const MAX_REPEATED = 100;
+
+/** The life of one server. Everything that can stop it calls `stop`. */
+export class Lifecycle<Phase extends string> {
+  /** Where the fates of obligations are told; the report covers those settled since the beginning of the run. */
+  readonly obligations = new Obligations();
+  #options: LifecycleOptions<Phase>;
+  #clock: Clock;
+  #log: Logger;
+  #watchdog: Watchdog;
+  #pipeline: Pipeline<Phase>;
+  #events: Notifier<LifecycleEvents<Phase>>;
+  #state: LifecycleState = "starting";
+  #startup = new AbortController();
+  #startupOver = new AbortController();
+  #sections = new Map<string, () => unknown>();
+  #run: Run<Phase> | undefined;
+  #finish: (report: DrainReport) => void = () => undefined;
+  #finished = new Promise<DrainReport>((resolve) => {
+    this.#finish = resolve;
+  });
+  #report: DrainReport | undefined;
+
+  constructor(options: LifecycleOptions<Phase>) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#watchdog = options.watchdog ?? noWatchdog;
+    this.#events = new Notifier((event, thrown) => {
+      this.#log.error({ err: asError(thrown), event }, "a listener of the lifecycle failed");
+    });
+    this.#pipeline = new Pipeline<Phase>({
+      plan: options.plan,
+      clock: options.clock,
+      log: options.log,
+      watchdog: this.#watchdog,
+      progressMs: options.progressMs ?? 250,
+      onPhase: (event) => this.#events.notify("phase", event),
+      onProgress: (progress) => this.#events.notify("progress", progress),
+    });
+  }
+
+  get state(): LifecycleState {
+    return this.#state;
+  }
+
+  /** Aborts when a stop is asked for during the start, so that the start sequence can end early. */
+  get startup(): AbortSignal {
+    return this.#startup.signal;
+  }
+
+  /** What was asked for, once a stop was asked for, also while the start is still ending. */
+  get request(): StopRequest | undefined {
+    return this.#run?.request;
+  }
+
+  /** The report, once the run is over. */
+  get report(): DrainReport | undefined {
+    return this.#report;
+  }
+
+  /** How far the run is, if a phase is under way. */
+  get progress(): PhaseProgress<Phase> | undefined {
+    return this.#pipeline.progress();
+  }
+
+  /** The milliseconds until the deadline of the run; undefined when none is under way. */
+  get remaining(): number | undefined {
+    return this.#report === undefined ? this.#run?.budget.remaining() : undefined;
+  }
+
+  /** Calls `listener` at each `event`; the returned function stops that. */
+  on<Name extends keyof LifecycleEvents<Phase> & string>(
+    event: Name,
+    listener: (payload: LifecycleEvents<Phase>[Name]) => void,
+  ): () => void {
+    return this.#events.on(event, listener);
+  }
+
+  /**
+   * Adds a participant to `phase`; the returned function takes it out again unless it has begun. One that comes while
+   * the phase is under way joins in. Throws `MORENDO_PHASE_OVER` once the phase has ended and `MORENDO_PHASE_UNKNOWN`
+   * for a phase that is not in the plan.
+   */
+  attach(phase: Phase, participant: Participant<Phase>): () => void {
+    return this.#pipeline.attach(phase, participant);
+  }
+
+  /** Returns who takes part in `phase`, in the order of registration. */
+  participants(phase: Phase): readonly Participant<Phase>[] {
+    return this.#pipeline.participants(phase);
+  }
+
+  /** Adds a section to the report: `content` is called once, when the report is made, and must return plain JSON. */
+  section(name: string, content: () => unknown): void {
+    this.#sections.set(name, content);
+  }
+
+  /**
+   * Says that the start is over: complete, or ended early. The state becomes `running`, unless a stop was asked for
+   * meanwhile, which is then carried out.
+   */
+  started(): void {
+    if (this.#startupOver.signal.aborted) return;
+    if (this.#run === undefined) this.#enter("running");
+    this.#startupOver.abort();
+  }
+
+  /**
+   * Runs the start sequence and then says `started`. `signal` aborts when a stop is asked for. A sequence that throws
+   * makes the server stop with a fatal error, over whatever was attached so far. Resolves to whether the server runs.
+   */
+  async start(sequence: (signal: AbortSignal) => void | Promise<void>): Promise<boolean> {
+    try {
+      await sequence(this.startup);
+    } catch (thrown) {
+      if (this.#run === undefined) {
+        const error = asError(thrown);
+        this.#log.error({ err: error }, "the start failed");
+        void this.stop({ cause: "stop", reason: error.message, trigger: "failed start", error });
+      } else {
+        this.#log.info({ err: asError(thrown) }, "the start was ended early");
+      }
+    }
+    this.started();
+    return this.#state === "running";
+  }
+
+  /**
+   * Stops the server: the one way in for every trigger. The first call begins the run, or, during the start, remembers
+   * it and begins when the start is over; each later call gets the same promise and is noted in the report. Resolves
+   * when the last phase is over and the report is on disk, at the latest by the deadline and the last phase's floor.
+   * Never rejects.
+   */
+  stop(request: StopRequest): Promise<DrainReport> {
+    if (this.#run !== undefined) {
+      this.#repeat(this.#run, request);
+      return this.#finished;
+    }
+    const { plan, clock, random } = this.#options;
+    const budgetMs = request.budgetMs ?? this.#options.budgetMs;
+    const run: Run<Phase> = {
+      request,
+      id: random.id(),
+      budget: new Budget({ clock, totalMs: budgetMs, plan: plan.filter((phase) => isWanted(phase, request)) }),
+      budgetMs,
+      startedAt: clock.now(),
+      startedWall: clock.wallTime(),
+      repeated: [],
+      repeatedCount: 0,
+      error: request.error,
+      hurried: false,
+      skippedToEnd: false,
+    };
+    this.#run = run;
+    this.#log.info(
+      { run: run.id, cause: request.cause, trigger: request.trigger, budgetMs },
+      `stop: ${request.reason}`,
+    );
+    void this.#carryOut(run);
+    return this.#finished;
+  }
+
+  /** The second signal: what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under way. */
+  hurry(trigger: string): void {
+    const run = this.#run;
+    if (run === undefined || this.#report !== undefined) return;
+    this.#log.warn({ trigger, remainingMs: run.budget.remaining(), hurryMs: this.#options.hurryMs }, "told to hurry");
+    run.hurried = true;
+    run.budget.shrink(this.#options.hurryMs);
+    this.#watchdog.bringForward(run.budget.latest());
+    this.#pipeline.budgetShrank();
+  }
+
+  /** The third signal: all phases but the last are cut off or skipped. Does nothing unless a run is under way. */
+  skipToEnd(trigger: string): void {
+    const run = this.#run;
+    if (run === undefined || this.#report !== undefined) return;
+    this.#log.warn({ trigger, phase: this.progress?.phase }, "told to skip to the last phase");
+    run.skippedToEnd = true;
+    run.budget.shrink(this.#options.hurryMs);
+    this.#watchdog.bringForward(run.budget.latest());
+    this.#startupOver.abort();
+    this.#pipeline.budgetShrank();
+    this.#pipeline.skipToEnd();
+  }
+
+  #repeat(run: Run<Phase>, request: StopRequest): void {
+    const { cause, reason, trigger } = request;
+    run.repeatedCount++;
+    if (run.repeated.length < MAX_REPEATED) {
+      run.repeated.push({ cause, reason, trigger, atMs: Math.round(this.#clock.now() - run.startedAt) });
+      this.#log.info({ run: run.id, cause, trigger }, `asked to stop again: ${reason}`);
+    }
+    if (this.#report === undefined) run.error ??= request.error;
+  }
+
+  async #carryOut(run: Run<Phase>): Promise<void> {
+    this.#watchdog.arm(run.budget.latest());
+    this.#watchdog.running("start-up", []);
+    if (this.#state === "starting") await this.#endOfStart(run);
+    const startupMs = Math.round(this.#clock.now() - run.startedAt);
+    this.obligations.begin();
+    this.#enter("stopping");
+    const phases = await this.#pipeline.run(run.request, run.budget);
+    const report = this.#makeReport(run, phases, startupMs);
+    this.#report = report;
+    this.#save(report);
+    this.#watchdog.disarm();
+    this.#enter("stopped");
+    this.#log.info({ run: run.id, outcome: report.outcome, exitCode: report.exitCode }, "stopped");
+    this.#events.notify("report", report);
+    this.#finish(report);
+  }
+
+  /** Waits for the start to end, as long as the phases can spare the time. */
+  async #endOfStart(run: Run<Phase>): Promise<void> {
+    this.#startup.abort();
+    // In steps, because a second signal may shrink the budget meanwhile.
+    while (!this.#startupOver.signal.aborted) {
+      const left = run.budget.lead();
+      if (left <= 0) {
+        this.#log.warn({ run: run.id }, "the start did not end in time; stopping over it");
+        this.#startupOver.abort();
+        return;
+      }
+      await this.#clock.sleep(Math.min(left, 100), this.#startupOver.signal);
+    }
+  }
+
+  #enter(state: LifecycleState): void {
+    this.#state = state;
+    const request = this.#run?.request;
+    this.#events.notify("state", request === undefined ? { state } : { state, request });
+  }
+
+  #makeReport(run: Run<Phase>, phases: readonly PhaseReport[], startupMs: number): DrainReport {
+    const { cause, reason, trigger } = run.request;
+    const { error } = run;
+    const body = {
+      version: 1 as const,
+      id: run.id,
+      cause,
+      reason,
+      trigger,
+      ...(error === undefined ? {} : { error: error.stack ?? error.message }),
+      startedAt: new Date(run.startedWall).toISOString(),
+      durationMs: Math.round(this.#clock.now() - run.startedAt),
+      budgetMs: run.budgetMs,
+      startupMs,
+      hurried: run.hurried,
+      skippedToEnd: run.skippedToEnd,
+      phases,
+      obligations: this.obligations.snapshot(),
+      sections: this.#makeSections(),
+      repeatedRequests: run.repeated,
+      repeatedCount: run.repeatedCount,
+    };
+    const outcome = outcomeOf(body);
+    return { ...body, outcome, exitCode: exitCode(outcome) };
+  }
+
+  #makeSections(): Record<string, unknown> {
+    // A null prototype, and JSON made here: a section that cannot be written must not take the report with it.
+    const sections: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+    for (const [name, content] of this.#sections) {
+      try {
+        sections[name] = JSON.parse(JSON.stringify(content() ?? null));
+      } catch (thrown) {
+        this.#log.error({ err: asError(thrown), section: name }, "a section of the report failed");
+        sections[name] = { error: asError(thrown).message };
+      }
+    }
+    return sections;
+  }
+
+  #save(report: DrainReport): void {
+    const { reportDir } = this.#options;
+    if (reportDir === undefined) return;
+    try {
+      writeReport(reportDir, report);
+    } catch (thrown) {
+      this.#log.error({ err: asError(thrown), reportDir, report }, "the drain report could not be written");
+    }
+  }
+}

@@ -1,0 +1,349 @@
+// One phase while it runs: starts its participants group by group, cuts off whoever is out of time, waits for the
+// leases and writes down how everybody fared. Not for: the order of phases and their shares (pipeline.ts).
+
+import type { Clock, Timer } from "../util/clock.ts";
+import { Deadline } from "../util/deadline.ts";
+import { asError } from "../util/errors.ts";
+import type { Logger } from "../util/log.ts";
+import { Leases } from "./leases.ts";
+import type { ParticipantReport, PhaseReport, SkipReason } from "./report.ts";
+import type { Cause, Outcome, Participant, PhaseContext, Progress, When } from "./types.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** What readers of progress are told. */
+export interface PhaseProgress<Phase extends string = string> {
+  readonly phase: Phase;
+  /** Which phase this is, from 1, of how many. */
+  readonly step: number;
+  readonly steps: number;
+  /** What participants said, added up; if none said anything, the participants themselves. */
+  readonly done: number;
+  readonly total: number;
+  /** Who is being waited for, by name; the first few. */
+  readonly blockers: readonly string[];
+  /** The participants that have not settled. */
+  readonly running: readonly string[];
+  /** Milliseconds since the run began. */
+  readonly elapsedMs: number;
+  /** Milliseconds this phase has left. */
+  readonly remainingMs: number;
+}
+
+export interface PhaseRunOptions<Phase extends string> {
+  readonly phase: Phase;
+  readonly cause: Cause;
+  readonly reason: string;
+  readonly participants: readonly Participant<Phase>[];
+  /** The time the phase has, from the moment `run` is called. */
+  readonly shareMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly watchdog: Watchdog;
+}
+
+interface Entry<Phase extends string> {
+  readonly participant: Participant<Phase>;
+  readonly group: number;
+  readonly controller: AbortController;
+  readonly leases: Leases;
+  state: "waiting" | "running" | "leased" | "over";
+  outcome: Outcome;
+  error: string | undefined;
+  leaseHolders: readonly string[];
+  startedAt: number;
+  endedAt: number;
+  deadline: Deadline | undefined;
+  progress: Progress | undefined;
+}
+
+const GROUPS: readonly When[] = ["before", "during", "after"];
+const MAX_BLOCKERS = 10;
+
+/** A phase under way. */
+export class PhaseRun<Phase extends string> {
+  #options: PhaseRunOptions<Phase>;
+  #entries: Entry<Phase>[] = [];
+  #group = -1;
+  #startedAt = 0;
+  #deadline: Deadline | undefined;
+  #over: SkipReason | undefined;
+  #hasEnded = false;
+  #wake: () => void = () => undefined;
+
+  constructor(options: PhaseRunOptions<Phase>) {
+    this.#options = options;
+    for (const participant of options.participants) this.#enter(participant);
+  }
+
+  /** Whether the phase takes in no more participants. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Runs the phase to its end: all settled and all leases released, or out of time. Never rejects. */
+  async run(): Promise<PhaseReport> {
+    const { clock, shareMs } = this.#options;
+    this.#startedAt = clock.now();
+    if (shareMs <= 0) this.#over = "out of time";
+    else {
+      this.#deadline = new Deadline(clock, shareMs);
+      this.#deadline.signal.addEventListener("abort", () => this.skip("out of time"));
+      this.#tellWatchdog();
+      await this.#runGroups();
+    }
+    this.#deadline?.cancel();
+    this.#hasEnded = true;
+    // Who was cut off may still react to its signal, in order, before the next phase begins.
+    if (this.#over !== undefined) await clock.turn();
+    return this.#report();
+  }
+
+  /** Takes in a participant that comes late: at once if its group is under way or over. */
+  join(participant: Participant<Phase>): void {
+    const entry = this.#enter(participant);
+    // Not on the caller's stack: the caller may be another participant's code.
+    if (entry.group <= this.#group) queueMicrotask(() => this.#start(entry));
+  }
+
+  /** Forgets a participant that has not begun. */
+  leave(participant: Participant<Phase>): void {
+    this.#entries = this.#entries.filter((entry) => entry.participant !== participant || entry.state !== "waiting");
+    this.#wake();
+  }
+
+  /** Ends the phase now: whoever runs is cut off, whoever waits is skipped. */
+  skip(why: SkipReason): void {
+    if (this.#over !== undefined || this.#hasEnded) return;
+    this.#over = why;
+    for (const entry of this.#entries) {
+      if (entry.state !== "waiting") this.#cutOff(entry, why === "out of time" ? "timed-out" : "skipped", why);
+    }
+    this.#wake();
+  }
+
+  /** Leaves the phase `ms` from now on, if it has more. */
+  shrink(ms: number): void {
+    this.#deadline?.shrink(ms);
+  }
+
+  /** Returns how far the phase is. */
+  progress(): Pick<PhaseProgress, "done" | "total" | "blockers" | "running" | "remainingMs"> {
+    let done = 0;
+    let total = 0;
+    let hasSaid = false;
+    const blockers: string[] = [];
+    for (const { progress, leases } of this.#entries) {
+      if (progress !== undefined) {
+        hasSaid = true;
+        done += progress.done;
+        total += progress.total;
+        blockers.push(...(progress.blockers ?? []).slice(0, MAX_BLOCKERS));
+      }
+      if (blockers.length < MAX_BLOCKERS) blockers.push(...leases.holders(MAX_BLOCKERS));
+    }
+    const open = this.#entries.filter((entry) => entry.state !== "over");
+    const running = open.filter((entry) => entry.state === "running").map((entry) => entry.participant.name);
+    if (!hasSaid) {
+      total = this.#entries.length;
+      done = total - open.length;
+    }
+    if (blockers.length === 0) blockers.push(...running);
+    const remainingMs = this.#deadline?.remaining() ?? 0;
+    return { done, total, blockers: [...new Set(blockers)].slice(0, MAX_BLOCKERS), running, remainingMs };
+  }
+
+  async #runGroups(): Promise<void> {
+    for (this.#group = 0; this.#group < GROUPS.length; this.#group++) {
+      // By index: a participant may bring in another while the loop runs.
+      for (let index = 0; index < this.#entries.length; index++) {
+        const entry = this.#entries[index] as Entry<Phase>;
+        if (entry.group <= this.#group) this.#start(entry);
+      }
+      await this.#until(() => this.#entries.every((entry) => entry.group > this.#group || isSettled(entry)));
+    }
+    await this.#until(() => this.#entries.every((entry) => entry.state === "over"));
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (this.#over === undefined && !condition()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  #enter(participant: Participant<Phase>): Entry<Phase> {
+    const entry: Entry<Phase> = {
+      participant,
+      group: GROUPS.indexOf(participant.when ?? "during"),
+      controller: new AbortController(),
+      leases: new Leases(() => this.#released(entry)),
+      state: "waiting",
+      outcome: "skipped",
+      error: undefined,
+      leaseHolders: [],
+      startedAt: 0,
+      endedAt: 0,
+      deadline: undefined,
+      progress: undefined,
+    };
+    this.#entries.push(entry);
+    return entry;
+  }
+
+  #start(entry: Entry<Phase>): void {
+    if (entry.state !== "waiting" || this.#over !== undefined || !this.#entries.includes(entry)) return;
+    const { clock, watchdog } = this.#options;
+    const { participant } = entry;
+    const phaseMs = this.#deadline?.remaining() ?? 0;
+    entry.state = "running";
+    entry.startedAt = clock.now();
+    if (participant.timeoutMs !== undefined && participant.timeoutMs < phaseMs) {
+      entry.deadline = new Deadline(clock, participant.timeoutMs);
+      entry.deadline.signal.addEventListener("abort", () => {
+        this.#cutOff(entry, "timed-out", "out of its own time");
+        this.#wake();
+      });
+    }
+    this.#tellWatchdog();
+    watchdog.executing(participant.name);
+    try {
+      const pending = participant.run(this.#context(entry));
+      if (pending === undefined) this.#settle(entry, "done");
+      else {
+        Promise.resolve(pending).then(
+          () => this.#settle(entry, "done"),
+          (thrown: unknown) => this.#settle(entry, "failed", thrown),
+        );
+      }
+    } catch (thrown) {
+      this.#settle(entry, "failed", thrown);
+    } finally {
+      watchdog.idle();
+    }
+  }
+
+  #context(entry: Entry<Phase>): PhaseContext<Phase> {
+    const { phase, cause, reason } = this.#options;
+    return {
+      phase,
+      cause,
+      reason,
+      signal: entry.controller.signal,
+      remaining: () => {
+        if (entry.state === "over") return 0;
+        const phaseMs = this.#deadline?.remaining() ?? 0;
+        return Math.min(phaseMs, entry.deadline?.remaining() ?? phaseMs);
+      },
+      lease: (name) => entry.leases.take(name),
+      progress: (progress) => {
+        entry.progress = progress;
+      },
+    };
+  }
+
+  /** The participant's own work is over, in time or not. */
+  #settle(entry: Entry<Phase>, outcome: Outcome, thrown?: unknown): void {
+    const { log, phase } = this.#options;
+    const fields = { phase, participant: entry.participant.name };
+    if (outcome === "failed") log.error({ ...fields, err: asError(thrown) }, "a participant failed");
+    if (entry.state !== "running") {
+      log.info(fields, "a participant settled after its time was over");
+      return;
+    }
+    entry.outcome = outcome;
+    if (outcome === "failed") entry.error = describeThrown(thrown);
+    entry.state = "leased";
+    this.#released(entry);
+    this.#tellWatchdog();
+    this.#wake();
+  }
+
+  #released(entry: Entry<Phase>): void {
+    if (entry.state !== "leased" || entry.leases.size > 0) return;
+    this.#end(entry);
+    this.#wake();
+  }
+
+  /** Goes on without the participant and drops its leases. */
+  #cutOff(entry: Entry<Phase>, outcome: Outcome, why: string): void {
+    if (entry.state === "over") return;
+    const { log, watchdog, phase } = this.#options;
+    const { name } = entry.participant;
+    if (entry.outcome !== "failed") entry.outcome = outcome;
+    entry.error ??= why;
+    this.#end(entry);
+    log.warn({ phase, participant: name, leaseHolders: entry.leaseHolders.slice(0, MAX_BLOCKERS) }, `cut off: ${why}`);
+    watchdog.executing(name);
+    entry.controller.abort();
+    watchdog.idle();
+  }
+
+  #end(entry: Entry<Phase>): void {
+    entry.state = "over";
+    entry.deadline?.cancel();
+    entry.endedAt = this.#options.clock.now();
+    entry.leaseHolders = entry.leases.close();
+  }
+
+  #tellWatchdog(): void {
+    const running: string[] = [];
+    for (const { state, participant } of this.#entries) if (state === "running") running.push(participant.name);
+    this.#options.watchdog.running(this.#options.phase, running);
+  }
+
+  #report(): PhaseReport {
+    const { phase, clock, shareMs } = this.#options;
+    const participants = this.#entries.map((entry) => participantReport(entry));
+    return {
+      name: phase,
+      outcome: this.#outcome(),
+      ...(this.#over === undefined ? {} : { skipped: this.#over }),
+      durationMs: Math.round(clock.now() - this.#startedAt),
+      budgetMs: Math.round(shareMs),
+      participants,
+      leaseHolders: this.#entries.flatMap((entry) => entry.leaseHolders),
+    };
+  }
+
+  #outcome(): Outcome {
+    if (this.#over === "told to skip") return "skipped";
+    if (this.#over === "out of time" && this.#entries.length > 0) return "timed-out";
+    if (this.#entries.some((entry) => entry.outcome === "timed-out")) return "timed-out";
+    return this.#entries.some((entry) => entry.outcome === "failed") ? "failed" : "done";
+  }
+}
+
+function isSettled(entry: { readonly state: string }): boolean {
+  return entry.state === "leased" || entry.state === "over";
+}
+
+function participantReport<Phase extends string>(entry: Entry<Phase>): ParticipantReport {
+  const { participant, outcome, error, leaseHolders } = entry;
+  return {
+    name: participant.name,
+    when: participant.when ?? "during",
+    outcome,
+    durationMs: Math.round(entry.endedAt - entry.startedAt),
+    ...(error === undefined ? {} : { error }),
+    ...(leaseHolders.length === 0 ? {} : { leaseHolders }),
+  };
+}
+
+function describeThrown(thrown: unknown): string {
+  const error = asError(thrown);
+  return error.stack ?? error.message;
+}
+
+/** Calls `tick` every `everyMs` until the returned function is called. */
+export function repeat(clock: Clock, everyMs: number, tick: () => void): () => void {
+  let timer: Timer;
+  const again = (): void => {
+    timer = clock.setTimer(everyMs, () => {
+      again();
+      tick();
+    });
+  };
+  again();
+  return () => timer.cancel();
+}

@@ -1,0 +1,166 @@
+// The pipeline: runs the phases of a plan in their order, each with its share of the budget. Participants register
+// here. Not for: what triggers a run and what becomes of its result (lifecycle.ts), nor the inside of a phase
+// (phase-run.ts).
+
+import type { Clock } from "../util/clock.ts";
+import { MorendoError } from "../util/errors.ts";
+import type { Logger } from "../util/log.ts";
+import type { Budget } from "./budget.ts";
+import { type PhaseProgress, PhaseRun, repeat } from "./phase-run.ts";
+import type { PhaseReport, SkipReason } from "./report.ts";
+import type { Participant, PhasePlan, StopRequest } from "./types.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** Told of the start and the end of each phase that runs or is skipped. */
+export type PhaseEvent<Phase extends string = string> =
+  | {
+      readonly phase: Phase;
+      readonly step: number;
+      readonly steps: number;
+      readonly status: "started";
+      readonly budgetMs: number;
+    }
+  | {
+      readonly phase: Phase;
+      readonly step: number;
+      readonly steps: number;
+      readonly status: "ended";
+      readonly report: PhaseReport;
+    };
+
+export interface PipelineOptions<Phase extends string> {
+  readonly plan: readonly PhasePlan<Phase>[];
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly watchdog: Watchdog;
+  /** How often progress is told, in milliseconds. */
+  readonly progressMs: number;
+  readonly onPhase: (event: PhaseEvent<Phase>) => void;
+  readonly onProgress: (progress: PhaseProgress<Phase>) => void;
+}
+
+/** The phases of a server and who takes part in them. It runs once. */
+export class Pipeline<Phase extends string> {
+  #options: PipelineOptions<Phase>;
+  #participants = new Map<Phase, Participant<Phase>[]>();
+  #ended = new Set<Phase>();
+  #current: { readonly phase: Phase; readonly run: PhaseRun<Phase>; readonly isLast: boolean } | undefined;
+  #budget: Budget<Phase> | undefined;
+  #startedAt = 0;
+  #step = 0;
+  #steps = 0;
+  #skipsToEnd = false;
+
+  constructor(options: PipelineOptions<Phase>) {
+    this.#options = options;
+    for (const { name } of options.plan) this.#participants.set(name, []);
+  }
+
+  /**
+   * Adds a participant to `phase`; the returned function takes it out again unless it has begun. Throws
+   * `MORENDO_PHASE_UNKNOWN`, or `MORENDO_PHASE_OVER` when the phase has ended: new work is refused during a drain.
+   */
+  attach(phase: Phase, participant: Participant<Phase>): () => void {
+    const participants = this.#participants.get(phase);
+    if (participants === undefined) throw new MorendoError("MORENDO_PHASE_UNKNOWN", `there is no phase "${phase}"`);
+    const run = this.#current?.phase === phase ? this.#current.run : undefined;
+    if (this.#ended.has(phase) || run?.hasEnded === true) {
+      throw new MorendoError("MORENDO_PHASE_OVER", `"${participant.name}" came too late: phase "${phase}" has ended`);
+    }
+    participants.push(participant);
+    run?.join(participant);
+    return () => {
+      const at = participants.indexOf(participant);
+      if (at >= 0) participants.splice(at, 1);
+      if (this.#current?.phase === phase) this.#current.run.leave(participant);
+    };
+  }
+
+  /** Returns who takes part in `phase`, in the order of registration. */
+  participants(phase: Phase): readonly Participant<Phase>[] {
+    return [...(this.#participants.get(phase) ?? [])];
+  }
+
+  /** Runs the phases on `budget`, whose plan holds those that are to run. Never rejects. */
+  async run(request: StopRequest, budget: Budget<Phase>): Promise<PhaseReport[]> {
+    const { plan, clock } = this.#options;
+    this.#budget = budget;
+    this.#startedAt = clock.now();
+    const wanted = plan.filter((phase) => isWanted(phase, request));
+    this.#steps = wanted.length;
+    const reports: PhaseReport[] = [];
+    for (const phase of plan) {
+      const isLast = phase === wanted.at(-1);
+      if (!wanted.includes(phase)) reports.push(this.#skipped(phase.name, "not asked for"));
+      else {
+        this.#step++;
+        if (this.#skipsToEnd && !isLast) reports.push(this.#pass(phase.name));
+        else reports.push(await this.#runPhase(phase.name, request, isLast));
+      }
+      this.#ended.add(phase.name);
+    }
+    this.#current = undefined;
+    return reports;
+  }
+
+  /** Applies a budget that has shrunk to the phase under way. */
+  budgetShrank(): void {
+    if (this.#current !== undefined && this.#budget !== undefined) {
+      this.#current.run.shrink(this.#budget.share(this.#current.phase));
+    }
+  }
+
+  /** Ends the phase under way and goes straight to the last one. */
+  skipToEnd(): void {
+    this.#skipsToEnd = true;
+    if (this.#current?.isLast === false) this.#current.run.skip("told to skip");
+  }
+
+  /** Returns how far the run is, or undefined when no phase is under way. */
+  progress(): PhaseProgress<Phase> | undefined {
+    if (this.#current === undefined) return undefined;
+    const { phase, run } = this.#current;
+    const elapsedMs = this.#options.clock.now() - this.#startedAt;
+    return { phase, step: this.#step, steps: this.#steps, elapsedMs, ...run.progress() };
+  }
+
+  async #runPhase(phase: Phase, request: StopRequest, isLast: boolean): Promise<PhaseReport> {
+    const { clock, log, watchdog, progressMs, onPhase, onProgress } = this.#options;
+    const shareMs = this.#budget?.share(phase) ?? 0;
+    const { cause, reason } = request;
+    const participants = this.participants(phase);
+    const run = new PhaseRun({ phase, cause, reason, participants, shareMs, clock, log, watchdog });
+    this.#current = { phase, run, isLast };
+    const position = { phase, step: this.#step, steps: this.#steps };
+    onPhase({ ...position, status: "started", budgetMs: shareMs });
+    const stop = repeat(clock, progressMs, () => {
+      const progress = this.progress();
+      if (progress !== undefined) onProgress(progress);
+    });
+    const report = await run.run();
+    stop();
+    onPhase({ ...position, status: "ended", report });
+    return report;
+  }
+
+  #pass(phase: Phase): PhaseReport {
+    const report = this.#skipped(phase, "told to skip");
+    this.#options.onPhase({ phase, step: this.#step, steps: this.#steps, status: "ended", report });
+    return report;
+  }
+
+  #skipped(name: Phase, skipped: SkipReason): PhaseReport {
+    const participants = this.participants(name).map((participant) => ({
+      name: participant.name,
+      when: participant.when ?? ("during" as const),
+      outcome: "skipped" as const,
+      durationMs: 0,
+    }));
+    return { name, outcome: "skipped", skipped, durationMs: 0, budgetMs: 0, participants, leaseHolders: [] };
+  }
+}
+
+/** Tells whether a phase runs for this request. */
+export function isWanted(phase: PhasePlan, request: StopRequest): boolean {
+  return phase.optional !== true || request.include?.includes(phase.name) === true;
+}

@@ -1,0 +1,160 @@
+// The drain report: the machine-readable record of one run of the pipeline, how it gets onto the disk, and how it reads
+// for people. Not for: counting (obligations.ts) and judging (exit-codes.ts).
+
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { formatDuration } from "../util/units.ts";
+import type { RunOutcome } from "./exit-codes.ts";
+import type { ObligationReport } from "./obligations.ts";
+import type { Cause, Outcome, When } from "./types.ts";
+
+/** Why a phase did not run, or not to its end. */
+export type SkipReason = "not asked for" | "told to skip" | "out of time";
+
+/** How one participant fared in a phase. */
+export interface ParticipantReport {
+  readonly name: string;
+  readonly when: When;
+  readonly outcome: Outcome;
+  readonly durationMs: number;
+  /** What it threw, or why it did not finish. */
+  readonly error?: string;
+  /** The leases it had not released, by name. */
+  readonly leaseHolders?: readonly string[];
+}
+
+/** How one phase fared. */
+export interface PhaseReport {
+  readonly name: string;
+  readonly outcome: Outcome;
+  readonly skipped?: SkipReason;
+  readonly durationMs: number;
+  /** The time it was given. */
+  readonly budgetMs: number;
+  readonly participants: readonly ParticipantReport[];
+  /** Who still held the phase when its time was over, by name. */
+  readonly leaseHolders: readonly string[];
+}
+
+/** A request that came while a run was under way. */
+export interface RepeatedRequest {
+  readonly cause: Cause;
+  readonly reason: string;
+  readonly trigger: string;
+  /** Milliseconds since the run began. */
+  readonly atMs: number;
+}
+
+/** The record of one run of the pipeline. */
+export interface DrainReport {
+  readonly version: 1;
+  readonly id: string;
+  readonly cause: Cause;
+  readonly reason: string;
+  readonly trigger: string;
+  /** The fault that made the stop necessary, or that came up during it. */
+  readonly error?: string;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  readonly durationMs: number;
+  readonly budgetMs: number;
+  /** Time spent waiting for the end of a start-up before the first phase. */
+  readonly startupMs: number;
+  /** Whether a second signal shrank the budget. */
+  readonly hurried: boolean;
+  /** Whether a third signal skipped to the last phase. */
+  readonly skippedToEnd: boolean;
+  readonly phases: readonly PhaseReport[];
+  readonly obligations: ObligationReport;
+  /** What participants add, by name. */
+  readonly sections: Readonly<Record<string, unknown>>;
+  /** The first requests that came during the run; `repeatedCount` counts them all. */
+  readonly repeatedRequests: readonly RepeatedRequest[];
+  readonly repeatedCount: number;
+  readonly outcome: RunOutcome;
+  readonly exitCode: number;
+}
+
+const LAST = "last-drain.json";
+const DATED = /^drain-.*\.json$/;
+const KEPT = 10;
+
+/**
+ * Writes `report` into `dir` as `last-drain.json` and as `drain-<time>-<id>.json`, and forgets all but the last ten
+ * dated ones. Synchronous and atomic: a reader sees the old report or the new one. Throws when the disk does.
+ */
+export function writeReport(dir: string, report: DrainReport): void {
+  mkdirSync(dir, { recursive: true });
+  const text = `${JSON.stringify(report, undefined, 2)}\n`;
+  const dated = `drain-${report.startedAt.replaceAll(":", "-")}-${report.id.slice(0, 8)}.json`;
+  writeAtomically(dir, dated, text);
+  writeAtomically(dir, LAST, text);
+  const kept = readdirSync(dir).filter((name) => DATED.test(name));
+  for (const old of kept.sort().slice(0, -KEPT)) rmSync(join(dir, old), { force: true });
+}
+
+function writeAtomically(dir: string, name: string, text: string): void {
+  const temp = join(dir, `.${name}.${process.pid}.tmp`);
+  const file = openSync(temp, "w", 0o600);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temp, join(dir, name));
+  const folder = openSync(dir, "r");
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+const SHOWN = 5;
+
+/** Returns a summary of about ten lines for people. */
+export function describeReport(report: DrainReport): string {
+  const { run } = report.obligations;
+  const lines = [
+    `${report.cause} (${report.trigger}: ${report.reason}): ${report.outcome}, exit code ${report.exitCode}, ` +
+      `after ${formatDuration(report.durationMs)} of ${formatDuration(report.budgetMs)}`,
+  ];
+  if (report.error !== undefined) lines.push(`  error: ${firstLine(report.error)}`);
+  if (report.skippedToEnd) lines.push("  told to skip to the last phase");
+  else if (report.hurried) lines.push("  told to hurry");
+  for (const phase of report.phases) {
+    if (phase.skipped !== "not asked for") lines.push(`  ${describePhase(phase)}`);
+  }
+  const { evidence } = run;
+  lines.push(
+    `  obligations: ${run.proved} proved (${evidence["sm-ack"]} acked, ${evidence.pong} by pong, ${evidence.closed} by close` +
+      `${evidence.written > 0 ? `, ${evidence.written} only written` : ""}), ` +
+      `${run.stored} stored, ${run.returned} returned, ${run.lost} lost`,
+  );
+  const losers = report.obligations.destinations.filter((destination) => destination.lost > 0);
+  for (const { destination, lost, lostNames } of losers.slice(0, SHOWN)) {
+    const first = lostNames[0] === undefined ? "" : `, first: ${lostNames[0]}`;
+    lines.push(`    ${destination}: ${lost} lost${first}`);
+  }
+  if (losers.length > SHOWN) lines.push(`    and ${losers.length - SHOWN} more destinations, see the report`);
+  return lines.join("\n");
+}
+
+function describePhase(phase: PhaseReport): string {
+  const parts = [`${phase.name}: ${phase.outcome} in ${formatDuration(phase.durationMs)}`];
+  const troubled = phase.participants.filter((participant) => participant.outcome !== "done");
+  for (const { name, outcome, error } of troubled.slice(0, SHOWN)) {
+    parts.push(`${name} ${outcome}${error === undefined ? "" : ` (${firstLine(error)})`}`);
+  }
+  if (troubled.length > SHOWN) parts.push(`and ${troubled.length - SHOWN} more participants`);
+  if (phase.leaseHolders.length > 0) {
+    const rest = phase.leaseHolders.length - SHOWN;
+    parts.push(`still held by ${phase.leaseHolders.slice(0, SHOWN).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`);
+  }
+  return parts.join("; ");
+}
+
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0] ?? "";
+}
