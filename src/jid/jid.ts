@@ -1,4 +1,23 @@
-// An XMPP address (RFC 7622): prepared once when it enters the server, compared as text from then on.
+// An XMPP address (RFC 7622): prepared once when it enters the server, compared as text from then on. The escaping of
+// XEP-0106 is for clients and gateways: it is not applied here.
+
+import { BoundedCache } from "../util/bounded-cache.ts";
+import { prepareDomain } from "./domain.ts";
+import { opaqueString, usernameCaseMapped } from "./precis.ts";
+
+/** The longest a part may be after preparation, in bytes of UTF-8 (RFC 7622 §3.1). */
+const MAX_PART_BYTES = 1023;
+/** Preparation can make a text shorter; nothing that is allowed is this long before it. */
+const MAX_TEXT = 4 * (3 * MAX_PART_BYTES + 2);
+/** Characters PRECIS would allow in a localpart and RFC 7622 §3.3.1 does not. */
+const BANNED_IN_LOCAL = /["&'/:<>@]/;
+/** Parts that are their own prepared form: most addresses, most of the time. */
+const PLAIN_LOCAL = /^[!#-%(-.0-9;=?A-Z[-~]+$/;
+const PLAIN_RESOURCE = /^[ -~]+$/;
+
+const CACHED = 10_000;
+/** Longer texts are prepared each time, so that nobody can fill the memory with them. */
+const MAX_CACHED_TEXT = 300;
 
 /** An address whose parts are prepared. Immutable. */
 export class Jid {
@@ -8,6 +27,7 @@ export class Jid {
   /** The resourcepart; empty when there is none. */
   readonly resource: string;
   readonly #text: string;
+  #bare: Jid | undefined;
 
   private constructor(local: string, domain: string, resource: string) {
     this.local = local;
@@ -18,11 +38,28 @@ export class Jid {
 
   /** Prepares and checks `text` as a peer sent it (RFC 7622 §3); undefined when it is not an address. */
   static parse(text: string): Jid | undefined {
+    const known = parsed.get(text);
+    if (known !== undefined) return known;
+    if (text.length > MAX_TEXT) return undefined;
+    // A piece of a text keeps the whole of it in memory: what is remembered must not be a piece of a peer's input.
+    const own = Buffer.from(text).toString();
+    // Half of a surrogate pair has no UTF-8 form and came back as something else.
+    if (own !== text) return undefined;
+    const jid = Jid.#prepare(own);
+    if (jid !== undefined && own.length <= MAX_CACHED_TEXT) parsed.set(own, jid);
+    return jid;
+  }
+
+  static #prepare(text: string): Jid | undefined {
+    // The order of RFC 7622 §3.1: the first slash ends the address proper, then its first at-sign ends the localpart.
     const slash = text.indexOf("/");
-    const resource = slash < 0 ? "" : text.slice(slash + 1);
     const bare = slash < 0 ? text : text.slice(0, slash);
     const at = bare.indexOf("@");
-    return new Jid(at < 0 ? "" : bare.slice(0, at).toLowerCase(), bare.slice(at + 1).toLowerCase(), resource);
+    const domain = bounded(prepareDomain(bare.slice(at + 1)));
+    const local = at < 0 ? "" : bounded(prepareLocal(bare.slice(0, at)));
+    const resource = slash < 0 ? "" : bounded(prepareResource(text.slice(slash + 1)));
+    if (domain === undefined || local === undefined || resource === undefined) return undefined;
+    return new Jid(local, domain, resource);
   }
 
   /** Makes an address of parts that are prepared already, such as those of another address. */
@@ -32,7 +69,9 @@ export class Jid {
 
   /** The address without its resource; itself when it has none. */
   get bare(): Jid {
-    return this.resource === "" ? this : new Jid(this.local, this.domain, "");
+    if (this.resource === "") return this;
+    this.#bare ??= new Jid(this.local, this.domain, "");
+    return this.#bare;
   }
 
   get isFull(): boolean {
@@ -51,4 +90,35 @@ export class Jid {
   toString(): string {
     return this.#text;
   }
+}
+
+const parsed = new BoundedCache<string, Jid>(CACHED);
+
+/** Returns the prepared form of a localpart that stands alone, such as a login name; undefined when it is not allowed. */
+export function prepareLocalpart(text: string): string | undefined {
+  return text.length > MAX_TEXT ? undefined : bounded(prepareLocal(text));
+}
+
+/** Returns the prepared form of a resource that a client asks for; undefined when it is not allowed. */
+export function prepareResourcepart(text: string): string | undefined {
+  return text.length > MAX_TEXT ? undefined : bounded(prepareResource(text));
+}
+
+/** Returns the canonical form of a domain that stands alone, such as one from the configuration; undefined when it is none. */
+export function prepareDomainpart(text: string): string | undefined {
+  return text.length > MAX_TEXT ? undefined : bounded(prepareDomain(text));
+}
+
+function prepareLocal(text: string): string | undefined {
+  if (PLAIN_LOCAL.test(text)) return text.toLowerCase();
+  const prepared = usernameCaseMapped(text);
+  return prepared === undefined || BANNED_IN_LOCAL.test(prepared) ? undefined : prepared;
+}
+
+function prepareResource(text: string): string | undefined {
+  return PLAIN_RESOURCE.test(text) ? text : opaqueString(text);
+}
+
+function bounded(part: string | undefined): string | undefined {
+  return part !== undefined && Buffer.byteLength(part) <= MAX_PART_BYTES ? part : undefined;
 }

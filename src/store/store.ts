@@ -29,8 +29,11 @@ export interface Store {
   delete(collection: string, key: Key): Promise<void>;
   /** Does all the writes or none of them. */
   batch(writes: readonly Write[]): Promise<void>;
-  /** Returns the entries whose key begins with `prefix`, in key order, at most `limit`. */
-  range(collection: string, prefix: Key, limit?: number): Promise<readonly (readonly [Key, Value])[]>;
+  /**
+   * Returns the entries whose key begins with `prefix`, in key order, at most `limit`; with `after` only those that come
+   * after this key, which is how a long range is read page by page.
+   */
+  range(collection: string, prefix: Key, limit?: number, after?: Key): Promise<readonly (readonly [Key, Value])[]>;
   /** Adds `value` at the end of the list at `key`; `range(collection, key)` returns the list in order. Resolves with the entry's own key. */
   append(collection: string, key: Key, value: Value): Promise<Key>;
   /** Resolves when every write begun before this call is on disk: only then may anything be promised. */
