@@ -75,7 +75,7 @@ function verificationError(socket: TLSSocket): string | undefined {
   const { ssl } = socket as unknown as { ssl?: { verifyError?: () => unknown } };
   if (typeof ssl?.verifyError !== "function") return "UNKNOWN";
   const error = ssl.verifyError();
-  return error === null || error === undefined ? undefined : (codeOf(error) ?? String(error));
+  return error === null || error === undefined ? undefined : (codeOf(error) ?? "UNKNOWN");
 }
 
 /** Returns the DNS names, SRV-IDs and XmppAddrs of a certificate, or its common name when it has no DNS name at all. */
