@@ -1,0 +1,152 @@
+// How federation ends: first every stanza gets onto an authenticated stream and is proved, with the listener open because
+// cold links are dialled back and answers to pings come in on inbound streams; then the listener and the inbound streams
+// close; the outbound streams last, so that what inbound stanzas still caused can go out. Waits for conditions, each
+// bounded by the phase's time; domains do not wait for one another.
+
+import type { Config } from "../../config/schema.ts";
+import type { PhaseContext } from "../../shutdown/types.ts";
+import { StreamError } from "../../stanza/stream-error.ts";
+import type { Clock, Timer } from "../../util/clock.ts";
+import type { Fates } from "./fates.ts";
+import type { IncomingStream } from "./incoming-stream.ts";
+import type { RemoteLink } from "./remote-link.ts";
+
+/** The part of the time that is kept for closing streams. */
+const CLOSING_SHARE = 0.25;
+
+/** The part of the time after which a peer that answers no question is asked by a closing tag instead. */
+const ANSWER_SHARE = 0.4;
+
+const PROGRESS_MS = 250;
+const BLOCKERS_NAMED = 5;
+
+export interface DrainOptions {
+  readonly phase: PhaseContext;
+  readonly clock: Clock;
+  readonly config: Config["s2s"];
+  readonly fates: Fates;
+  readonly links: ReadonlyMap<string, RemoteLink>;
+  readonly incoming: ReadonlySet<IncomingStream>;
+  /** Takes in the accept backlog and closes the listening sockets. */
+  readonly closeListeners: () => Promise<void>;
+}
+
+/** One run of the drain. */
+export class Drain {
+  #options: DrainOptions;
+  #answerMs: number;
+  #step: "evidence" | "closing-inbound" | "closing-outbound" | "over" = "evidence";
+  #nothingOwed: (() => void) | undefined;
+  #takenBefore: number;
+  #progress: Timer | undefined;
+
+  constructor(options: DrainOptions) {
+    this.#options = options;
+    this.#answerMs = options.phase.remaining() * (1 - CLOSING_SHARE) * ANSWER_SHARE;
+    this.#takenBefore = options.fates.taken - options.fates.outstanding;
+  }
+
+  /** True once no new link can come into being. */
+  get isFinal(): boolean {
+    return this.#step !== "evidence";
+  }
+
+  /** Runs to the end. Never rejects for what peers do. */
+  async run(): Promise<void> {
+    const { phase, links, closeListeners } = this.#options;
+    const aborted = new Promise<void>((resolve) => {
+      if (phase.signal.aborted) resolve();
+      phase.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    this.#tellProgress();
+    try {
+      for (const link of links.values()) this.hurry(link);
+      await Promise.race([this.#untilNothingOwed(), aborted]);
+      if (phase.signal.aborted) return;
+      this.#step = "closing-inbound";
+      for (const link of links.values()) link.stopDialling();
+      await Promise.race([this.#closeInbound(closeListeners), aborted]);
+      if (phase.signal.aborted) return;
+      this.#step = "closing-outbound";
+      await Promise.race([this.#closeOutbound(), aborted]);
+    } finally {
+      this.#step = "over";
+      this.#progress?.cancel();
+      this.#report();
+    }
+  }
+
+  /** A link that takes part: one that was there, or one that came into being meanwhile. */
+  hurry(link: RemoteLink): void {
+    link.hurry(this.#answerMs);
+  }
+
+  /** A connection that was accepted while inbound streams are being closed goes the same way. */
+  onAccepted(stream: IncomingStream): void {
+    if (this.#step === "evidence") return;
+    void stream.finish(this.#closeTimeout(), this.#shutdownError());
+  }
+
+  /** Told whenever a stanza has its fate. */
+  check(): void {
+    if (this.#options.fates.outstanding === 0) this.#nothingOwed?.();
+  }
+
+  /** Resolves when nothing is owed, or when only the time kept for closing is left. */
+  async #untilNothingOwed(): Promise<void> {
+    const { clock, fates, phase } = this.#options;
+    const limit = new AbortController();
+    this.#nothingOwed = () => limit.abort();
+    if (fates.outstanding === 0) return;
+    await clock.sleep(phase.remaining() - this.#timeForClosing(), limit.signal);
+    this.#nothingOwed = undefined;
+  }
+
+  async #closeInbound(closeListeners: () => Promise<void>): Promise<void> {
+    await closeListeners();
+    const error = this.#shutdownError();
+    await Promise.all(Array.from(this.#options.incoming, (stream) => stream.finish(this.#closeTimeout(), error)));
+  }
+
+  async #closeOutbound(): Promise<void> {
+    const error = this.#shutdownError();
+    const links = [...this.#options.links.values()];
+    await Promise.all(links.map((link) => link.close(this.#closeTimeout(), error)));
+  }
+
+  #timeForClosing(): number {
+    const { config, phase } = this.#options;
+    return Math.min(2 * config.close_timeout, phase.remaining() * CLOSING_SHARE);
+  }
+
+  /** Each of the two closing steps has half of what is left, so that a mute peer in the first leaves time for the second. */
+  #closeTimeout(): number {
+    const { config, phase } = this.#options;
+    const share = this.#step === "closing-outbound" ? 0.8 : 0.5;
+    return Math.min(config.close_timeout, phase.remaining() * share);
+  }
+
+  #shutdownError(): StreamError {
+    const { reason } = this.#options.phase;
+    return reason === "" ? new StreamError("system-shutdown") : new StreamError("system-shutdown", reason);
+  }
+
+  #tellProgress(): void {
+    this.#report();
+    this.#progress = this.#options.clock.setTimer(PROGRESS_MS, () => this.#tellProgress());
+  }
+
+  #report(): void {
+    const { fates, links, phase } = this.#options;
+    const total = fates.taken - this.#takenBefore;
+    const slow = [...links.values()].filter((link) => link.outstanding > 0);
+    slow.sort((one, other) => other.outstanding - one.outstanding);
+    const blockers = slow.slice(0, BLOCKERS_NAMED).map((link) => `${link.remote}: ${link.outstanding} (${link.state})`);
+    if (blockers.length === 0 && this.#step === "closing-inbound") {
+      for (const stream of this.#options.incoming) {
+        if (blockers.length < BLOCKERS_NAMED) blockers.push(`from ${stream.domains.join(", ") || "an unknown server"}`);
+      }
+    }
+    phase.progress({ done: total - fates.outstanding, total, blockers });
+  }
+}
