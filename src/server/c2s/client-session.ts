@@ -2,8 +2,8 @@
 // slowly, and ends once, in order: nothing more is delivered, then contacts are told, then the session is gone.
 
 import type { Jid } from "../../jid/jid.ts";
-import { StreamError } from "../../stanza/stream-error.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
+import { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, XmlStream } from "../../stream/contract.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Session } from "../session.ts";

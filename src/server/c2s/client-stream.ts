@@ -201,9 +201,7 @@ export class ClientStream implements StreamHandler {
     this.#session = bound;
     this.#idleTimeout = this.#context.wheel.add(this.#context.config.idle_timeout, () => this.#onIdle());
     const jid = xml("jid", {}, bound.jid.toString());
-    this.stream.send(
-      xml("iq", { type: "result", id: request.id }, xml("bind", { xmlns: NS.bind }, jid)).toString(),
-    );
+    this.stream.send(xml("iq", { type: "result", id: request.id }, xml("bind", { xmlns: NS.bind }, jid)).toString());
     this.#context.bound(bound);
   }
 

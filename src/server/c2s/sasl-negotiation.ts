@@ -1,0 +1,102 @@
+// One client's SASL exchange as it stands on the wire (RFC 6120 §6): `<auth/>`, challenges and responses, success or
+// failure. The mechanisms themselves are in src/sasl.
+
+import { Jid } from "../../jid/jid.ts";
+import type { TlsInfo } from "../../net/transport.ts";
+import { createMechanism, offeredMechanisms } from "../../sasl/mechanisms.ts";
+import type { SaslCondition, SaslServer, SaslStep } from "../../sasl/sasl-server.ts";
+import { type Element, xml } from "../../xml/element.ts";
+import { NS } from "../../xml/ns.ts";
+import type { C2sContext } from "./context.ts";
+
+/** What the server says next. */
+export type SaslReply =
+  | { readonly outcome: "continue"; readonly element: Element }
+  | { readonly outcome: "success"; readonly element: Element; readonly user: Jid }
+  | { readonly outcome: "failure"; readonly element: Element; readonly condition: SaslCondition };
+
+/** The longest base64 text a client may send in one step; the longest sensible one is a few hundred bytes. */
+const MAX_TEXT = 16_384;
+
+/** An exchange that may be under way. */
+export class SaslNegotiation {
+  #context: C2sContext;
+  #host: string;
+  #tls: TlsInfo | undefined;
+  #mechanism: SaslServer | undefined;
+
+  constructor(context: C2sContext, host: string, tls: TlsInfo | undefined) {
+    this.#context = context;
+    this.#host = host;
+    this.#tls = tls;
+  }
+
+  /** Takes one element in the SASL namespace. */
+  async receive(element: Element): Promise<SaslReply> {
+    // RFC 6120 §13.8.1 and RFC 7590: no password without TLS, whatever the mechanism.
+    if (this.#tls === undefined) return failure("encryption-required");
+    switch (element.getName()) {
+      case "auth":
+        return this.#mechanism === undefined ? await this.#begin(element) : failure("malformed-request");
+      case "response":
+        return this.#mechanism === undefined ? failure("malformed-request") : await this.#continue(element);
+      case "abort":
+        return failure("aborted");
+      default:
+        return failure("malformed-request");
+    }
+  }
+
+  async #begin(element: Element): Promise<SaslReply> {
+    const channelBinding = this.#tls?.exporter();
+    const offered = offeredMechanisms(this.#context.config.sasl, {
+      encrypted: true,
+      canBind: channelBinding !== undefined,
+    });
+    const name = offered.find((mechanism) => mechanism === element.attrs.mechanism);
+    if (name === undefined) return failure("invalid-mechanism");
+    this.#mechanism = createMechanism(name, {
+      host: this.#host,
+      credentials: this.#context.accounts,
+      random: this.#context.random,
+      channelBinding,
+      offered,
+    });
+    return await this.#continue(element);
+  }
+
+  async #continue(element: Element): Promise<SaslReply> {
+    const text = element.getText().trim();
+    const data = decode(text);
+    if (data === "incorrect-encoding") return failure("incorrect-encoding");
+    const mechanism = this.#mechanism as SaslServer;
+    const step: SaslStep = await mechanism.step(data);
+    switch (step.kind) {
+      case "challenge":
+        return { outcome: "continue", element: xml("challenge", { xmlns: NS.sasl }, encode(step.data)) };
+      case "success": {
+        const user = Jid.of(step.user, this.#host);
+        return { outcome: "success", element: xml("success", { xmlns: NS.sasl }, encode(step.data)), user };
+      }
+      case "failure":
+        return failure(step.condition);
+    }
+  }
+}
+
+function failure(condition: SaslCondition): SaslReply {
+  return { outcome: "failure", element: xml("failure", { xmlns: NS.sasl }, xml(condition)), condition };
+}
+
+/** Reads what a client sent: nothing at all, `=` for an empty text (RFC 6120 §6.4.2), or base64. */
+function decode(text: string): Buffer | undefined | "incorrect-encoding" {
+  if (text === "") return undefined;
+  if (text === "=") return Buffer.alloc(0);
+  if (text.length > MAX_TEXT || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return "incorrect-encoding";
+  return Buffer.from(text, "base64");
+}
+
+function encode(data: Buffer | undefined): string | undefined {
+  if (data === undefined) return undefined;
+  return data.length === 0 ? "=" : data.toString("base64");
+}
