@@ -7,22 +7,8 @@ import type { Clock } from "../util/clock.ts";
 import { asError, codeOf } from "../util/errors.ts";
 import type { Random } from "../util/random.ts";
 import { Lookups } from "./lookups.ts";
+import { lookupLocally, type NameServer, openNameServer, type SrvRecord } from "./name-server.ts";
 import { orderByPriority } from "./srv-order.ts";
-
-/** The questions asked of name servers; `dns.promises.Resolver` answers them. */
-export interface NameServer {
-  resolveSrv(name: string): Promise<readonly SrvRecord[]>;
-  resolve4(name: string, options: { ttl: true }): Promise<readonly { address: string; ttl: number }[]>;
-  resolve6(name: string, options: { ttl: true }): Promise<readonly { address: string; ttl: number }[]>;
-}
-
-/** A record that says where a service is. */
-export interface SrvRecord {
-  readonly name: string;
-  readonly port: number;
-  readonly priority: number;
-  readonly weight: number;
-}
 
 /** A place where a domain's service may be reached. */
 export interface Target {
@@ -46,13 +32,12 @@ export interface ResolveFailure {
 export interface ResolverOptions {
   readonly clock: Clock;
   readonly random: Random;
-  readonly nameServer: NameServer;
-  /** Asked for addresses when the name servers know none: the hosts file of the system, for instance. */
-  readonly lookup?: (host: string) => Promise<readonly string[]>;
-  /** Domains whose place is given: no name server is asked. */
-  readonly routes?: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
-  /** The longest one question may take, all tries together. */
-  readonly timeoutMs: number;
+  /** The name servers, as `openNameServer` takes them, and the longest one question may take, all tries together. */
+  readonly config: { readonly servers: readonly string[]; readonly timeout: number };
+  /** Domains whose place is given, as `host:port`: no name server is asked. */
+  readonly routes?: Readonly<Record<string, string>>;
+  /** Asked instead of the network, in tests. */
+  readonly nameServer?: NameServer;
   /** How many answers are kept; 10,000 unless told. */
   readonly cacheSize?: number;
 }
@@ -72,21 +57,33 @@ type Answer<T> = { readonly found: readonly T[] } | { readonly absent: string } 
 
 /** Finds the targets of domains and the addresses of hosts. */
 export class Resolver {
-  #options: ResolverOptions;
+  #clock: Clock;
+  #random: Random;
+  #timeoutMs: number;
+  #nameServer: NameServer;
+  /** Whether the system is asked for addresses that its name servers do not know, such as those in its hosts file. */
+  #asksLocally: boolean;
+  #routes: ReadonlyMap<string, Target>;
   #services: Lookups<Answer<SrvRecord>>;
   #addresses: Lookups<Answer<string>>;
 
   constructor(options: ResolverOptions) {
+    const { servers, timeout } = options.config;
     const size = options.cacheSize ?? 10_000;
-    this.#options = options;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#timeoutMs = timeout;
+    this.#nameServer = options.nameServer ?? openNameServer(servers, timeout);
+    this.#asksLocally = options.nameServer === undefined && servers.length === 0;
+    this.#routes = new Map(Object.entries(options.routes ?? {}).map(([domain, place]) => [domain, targetAt(place)]));
     this.#services = new Lookups(options.clock, size);
     this.#addresses = new Lookups(options.clock, size);
   }
 
   /** Returns the places to try, in order. Never rejects, and takes no longer than three questions do. */
   async resolve(domain: string): Promise<readonly Target[] | ResolveFailure> {
-    const route = this.#options.routes?.get(domain);
-    if (route !== undefined) return [{ host: route.host, port: route.port, directTls: false }];
+    const route = this.#routes.get(domain);
+    if (route !== undefined) return [route];
     const literal = domain.startsWith("[") && domain.endsWith("]") ? domain.slice(1, -1) : domain;
     if (isIP(literal) !== 0) return [{ host: literal, port: S2S_PORT, directTls: false }];
     const name = domainToASCII(domain);
@@ -95,7 +92,14 @@ export class Resolver {
       this.#service(`_xmpps-server._tcp.${name}`),
       this.#service(`_xmpp-server._tcp.${name}`),
     ]);
-    if ("found" in direct || "found" in plain) return this.#targets(name, direct, plain);
+    // XEP-0368 §3: the records of both kinds are one set.
+    const records = [...recordsOf(direct, true), ...recordsOf(plain, false)];
+    if (records.length > 0) {
+      const ordered = orderByPriority(records, this.#random);
+      return ordered.map((record) => ({ host: record.name, port: record.port, directTls: record.directTls }));
+    }
+    // Records, but none with a target: "." says that there is no such service (RFC 2782).
+    if ("found" in plain) return { failure: "not-found", reason: `${domain} says that it has no XMPP service` };
     // RFC 6120 §3.2.2: without records the domain itself is the host. A failure is no proof that there are none.
     if ("failed" in plain) return { failure: "timeout", reason: plain.failed };
     const addresses = await this.addresses(name);
@@ -111,31 +115,23 @@ export class Resolver {
     return { failure: "timeout", reason: answer.failed };
   }
 
-  #targets(domain: string, direct: Answer<SrvRecord>, plain: Answer<SrvRecord>): readonly Target[] | ResolveFailure {
-    // XEP-0368 §3: the records of both kinds are one set.
-    const records = [...recordsOf(direct, true), ...recordsOf(plain, false)];
-    const targets = orderByPriority(records, this.#options.random);
-    if (targets.length > 0) {
-      return targets.map(({ name, port, directTls }) => ({ host: name, port, directTls }));
-    }
-    // "." says that there is no such service (RFC 2782), of the kind it was said of: the other one may only be silent.
-    if ("failed" in plain) return { failure: "timeout", reason: plain.failed };
-    return { failure: "not-found", reason: `${domain} says that it has no server-to-server service` };
+  /** Gives up all questions under way: they hold the event loop. */
+  close(): void {
+    this.#nameServer.close();
   }
 
   #service(name: string): Promise<Answer<SrvRecord>> {
     const ask = async (): Promise<[Answer<SrvRecord>, number]> => {
-      const answer = await this.#bounded(name, this.#options.nameServer.resolveSrv(name));
+      const answer = await this.#bounded(name, this.#nameServer.resolveSrv(name));
       return [answer, SRV_TTL_MS];
     };
     return this.#services.get(name, ask, ttlOf);
   }
 
   async #askAddresses(host: string): Promise<[Answer<string>, number]> {
-    const { nameServer } = this.#options;
     const [six, four] = await Promise.all([
-      this.#bounded(host, nameServer.resolve6(host, { ttl: true })),
-      this.#bounded(host, nameServer.resolve4(host, { ttl: true })),
+      this.#bounded(host, this.#nameServer.resolve6(host, { ttl: true })),
+      this.#bounded(host, this.#nameServer.resolve4(host, { ttl: true })),
     ]);
     const found = byTurns(foundIn(six), foundIn(four));
     if (found.length > 0) {
@@ -150,9 +146,8 @@ export class Resolver {
   }
 
   async #askLocally(host: string): Promise<readonly string[]> {
-    const { lookup } = this.#options;
-    if (lookup === undefined) return [];
-    const answer = await this.#bounded(host, lookup(host));
+    if (!this.#asksLocally) return [];
+    const answer = await this.#bounded(host, lookupLocally(host));
     return "found" in answer ? answer.found : [];
   }
 
@@ -164,13 +159,22 @@ export class Resolver {
       (thrown: unknown) => failureOf<T>(name, thrown),
     );
     const over = new AbortController();
-    const late = this.#options.clock
-      .sleep(this.#options.timeoutMs, over.signal)
+    const late = this.#clock
+      .sleep(this.#timeoutMs, over.signal)
       .then((): Answer<T> => ({ failed: `no name server answered in time about ${name}` }));
     const answer = await Promise.race([answered, late]);
     over.abort();
     return answer;
   }
+}
+
+function targetAt(place: string): Target {
+  const colon = place.lastIndexOf(":");
+  return {
+    host: place.slice(0, colon).replace(/^\[|\]$/g, ""),
+    port: Number(place.slice(colon + 1)),
+    directTls: false,
+  };
 }
 
 /** `ENOTFOUND` is NXDOMAIN, `ENODATA` a name without such records, `EBADNAME` no name: asking again is of no use. */
