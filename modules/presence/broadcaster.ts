@@ -1,0 +1,187 @@
+// The presence of a session to all who may see it (RFC 6121 §4): its first, its changes and its end, with the probes
+// that the first one sends. Directed presence is noted here too (§4.6), because its end is the same goodbye.
+
+import { Jid } from "../../src/jid/jid.ts";
+import type { ModuleApi, Roster, RosterItem, Session } from "../../src/module.ts";
+import { Stanza } from "../../src/stanza/stanza.ts";
+import { xml } from "../../src/xml/element.ts";
+import { availableSessions, barePresence, Outbox } from "./outbox.ts";
+import { pendingRequest } from "./pending-request.ts";
+
+/** What is known of a session beyond its presence. */
+interface Standing {
+  /** Who got directed presence and was not told of its end, by JID. */
+  readonly directed: Map<string, Jid>;
+  /** Counts the broadcasts: one that had to wait stops when a later one has begun. */
+  turn: number;
+}
+
+/** Broadcasts presence for sessions. */
+export class Broadcaster {
+  #api: ModuleApi;
+  #maxDirected: number;
+  #standings = new WeakMap<Session, Standing>();
+
+  constructor(api: ModuleApi, maxDirected: number) {
+    this.#api = api;
+    this.#maxDirected = maxDirected;
+  }
+
+  /** Broadcasts available presence (§4.2.2, §4.4.2); a session's first also asks for that of its contacts (§4.3.1). */
+  async available(session: Session, presence: Stanza): Promise<void> {
+    const isInitial = session.presence === undefined;
+    session.setPresence(presence);
+    const standing = this.#standing(session);
+    const turn = ++standing.turn;
+    const roster = await this.#api.rosters.load(session.account);
+    // Meanwhile the session may have ended: presence after its goodbye would leave a ghost.
+    if (standing.turn !== turn) return;
+    const outbox = new Outbox(this.#api);
+    for (const own of availableSessions(this.#api, session.account)) {
+      outbox.deliver(own, presence.readdressed(session.jid, own.jid));
+    }
+    for (const item of roster.items.values()) {
+      if (!seesUser(item)) continue;
+      const contact = contactOf(item);
+      if (this.#isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact));
+    }
+    if (isInitial) await this.#welcome(session, roster, outbox, () => standing.turn === turn);
+    await outbox.sent();
+  }
+
+  /** Broadcasts the client's own unavailable presence (§4.5.2). */
+  unavailable(session: Session, presence: Stanza): Promise<void> | undefined {
+    return this.#goodbye(session, presence, true);
+  }
+
+  /** Broadcasts unavailable presence on behalf of a session that ends (§4.5.2), with `reason` as its status. */
+  ended(session: Session, reason: string): Promise<void> | undefined {
+    const status = reason === "" ? undefined : xml("status", {}, reason);
+    const element = xml("presence", { type: "unavailable", from: session.jid.toString() }, status);
+    return this.#goodbye(session, new Stanza(element, session.jid, undefined), false);
+  }
+
+  /** Notes directed presence (§4.6.3); false when the session has directed presence to too many already. */
+  direct(session: Session, presence: Stanza, to: Jid): boolean {
+    const { directed } = this.#standing(session);
+    const name = to.toString();
+    if (presence.type === "unavailable") directed.delete(name);
+    else if (directed.size >= this.#maxDirected && !directed.has(name)) return false;
+    else directed.set(name, to);
+    return true;
+  }
+
+  /** Tells `contact` that every available session of `account` is gone: it will not be told any more (§3.2.1, §3.3.3). */
+  withdraw(account: Jid, contact: Jid, outbox: Outbox): void {
+    for (const session of this.#api.sessionsOf(account)) {
+      if (session.presence !== undefined) outbox.send(barePresence("unavailable", session.jid, contact));
+      const directed = this.#standings.get(session)?.directed ?? new Map<string, Jid>();
+      for (const [name, target] of directed) {
+        if (session.presence !== undefined && target.bare.equals(contact)) directed.delete(name);
+      }
+    }
+  }
+
+  #goodbye(session: Session, presence: Stanza, toItself: boolean): Promise<void> | undefined {
+    const standing = this.#standing(session);
+    const wasAvailable = session.presence !== undefined;
+    if (!wasAvailable && standing.directed.size === 0) return undefined;
+    const directed = [...standing.directed.values()];
+    const own = wasAvailable ? availableSessions(this.#api, session.account) : [];
+    standing.directed.clear();
+    standing.turn++;
+    session.setPresence(undefined);
+    const outbox = new Outbox(this.#api);
+    for (const other of own) {
+      if (other !== session || toItself) outbox.deliver(other, presence.readdressed(session.jid, other.jid));
+    }
+    return this.#tellContacts(session, presence, { wasAvailable, directed, outbox });
+  }
+
+  async #tellContacts(
+    session: Session,
+    presence: Stanza,
+    { wasAvailable, directed, outbox }: { wasAvailable: boolean; directed: readonly Jid[]; outbox: Outbox },
+  ): Promise<void> {
+    let roster: Roster | undefined;
+    try {
+      if (wasAvailable) roster = await this.#api.rosters.load(session.account);
+    } finally {
+      // Also when the roster cannot be read: those who got directed presence are known without it.
+      for (const item of roster?.items.values() ?? []) {
+        if (!seesUser(item)) continue;
+        const contact = contactOf(item);
+        if (this.#isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact));
+      }
+      for (const target of directed) {
+        const isTold = wasAvailable && roster !== undefined && this.#isCovered(session, roster, target);
+        if (!isTold) outbox.send(presence.readdressed(session.jid, target));
+      }
+    }
+    await outbox.sent();
+  }
+
+  /** Tells whether `target` of directed presence has its unavailable presence from the broadcast. */
+  #isCovered(session: Session, roster: Roster, target: Jid): boolean {
+    const item = roster.items.get(target.bare.toString());
+    const isOwn = target.bare.equals(session.account);
+    if (!isOwn && (item === undefined || !seesUser(item))) return false;
+    // A local resource that is not available gets nothing of what is sent to its account.
+    return !(target.isFull && this.#api.isLocal(target)) || this.#api.session(target)?.presence !== undefined;
+  }
+
+  async #welcome(session: Session, roster: Roster, outbox: Outbox, isCurrent: () => boolean): Promise<void> {
+    for (const other of availableSessions(this.#api, session.account)) {
+      if (other !== session && other.presence !== undefined) {
+        outbox.deliver(session, other.presence.readdressed(other.jid, session.jid));
+      }
+    }
+    const local: Jid[] = [];
+    for (const item of roster.items.values()) {
+      if (item.pendingIn !== undefined) outbox.deliver(session, pendingRequest(item, contactOf(item), session.account));
+      if (item.subscription !== "to" && item.subscription !== "both") continue;
+      const contact = contactOf(item);
+      if (!this.#api.isLocal(contact)) outbox.send(barePresence("probe", session.jid, contact));
+      else if (availableSessions(this.#api, contact).length > 0) local.push(contact);
+    }
+    for (const contact of local) {
+      await this.#showContact(session, contact, outbox);
+      if (!isCurrent()) return;
+    }
+  }
+
+  /** Answers for a local contact what a probe would ask. */
+  async #showContact(session: Session, contact: Jid, outbox: Outbox): Promise<void> {
+    const roster = await this.#api.rosters.load(contact);
+    const item = roster.items.get(session.account.toString());
+    if (item === undefined || !seesUser(item)) return;
+    for (const { jid, presence } of availableSessions(this.#api, contact)) {
+      if (presence !== undefined) outbox.deliver(session, presence.readdressed(jid, session.jid));
+    }
+  }
+
+  /** False for a local account without a session: it would only be asked after to find nobody there. */
+  #isReachable(contact: Jid): boolean {
+    return contact.local === "" || !this.#api.isLocal(contact) || this.#api.sessionsOf(contact).length > 0;
+  }
+
+  #standing(session: Session): Standing {
+    let standing = this.#standings.get(session);
+    if (standing === undefined) {
+      standing = { directed: new Map(), turn: 0 };
+      this.#standings.set(session, standing);
+    }
+    return standing;
+  }
+}
+
+/** Tells whether the contact may see the user's presence. */
+export function seesUser({ subscription }: RosterItem): boolean {
+  return subscription === "from" || subscription === "both";
+}
+
+/** The contact's JID, without preparing again what was prepared before it was stored. */
+function contactOf({ jid }: RosterItem): Jid {
+  const at = jid.indexOf("@");
+  return at < 0 ? Jid.of("", jid) : Jid.of(jid.slice(0, at), jid.slice(at + 1));
+}
