@@ -4,7 +4,10 @@ import { type Element, xml } from "../xml/element.ts";
 import { NS } from "../xml/ns.ts";
 import { Stanza } from "./stanza.ts";
 
+/** What the sender may do about an error (RFC 6120 §8.3.2). */
 export type ErrorType = "auth" | "cancel" | "continue" | "modify" | "wait";
+
+const TYPES: ReadonlySet<string> = new Set<ErrorType>(["auth", "cancel", "continue", "modify", "wait"]);
 
 /** The conditions of RFC 6120 §8.3.3 with the type the section recommends. */
 const CONDITIONS = {
@@ -44,6 +47,26 @@ export class StanzaError {
     this.condition = condition;
     this.type = type;
     this.text = text;
+  }
+
+  /**
+   * Reads the `<error/>` of a stanza of type `error`; undefined when it has none. A condition that is not known, or
+   * missing, is read as `undefined-condition` (RFC 6120 §8.3.3.21).
+   */
+  static read(stanza: Element): StanzaError | undefined {
+    const element = stanza.getChild("error");
+    if (element === undefined) return undefined;
+    let condition: ErrorCondition = "undefined-condition";
+    let text: string | undefined;
+    for (const child of element.children) {
+      if (typeof child === "string" || child.getNS() !== NS.stanzaErrors) continue;
+      const name = child.getName();
+      if (name === "text") text = child.getText();
+      else if (Object.hasOwn(CONDITIONS, name)) condition = name as ErrorCondition;
+    }
+    const { type } = element.attrs;
+    if (type === undefined || !TYPES.has(type)) return new StanzaError(condition, text);
+    return new StanzaError(condition, text, type as ErrorType);
   }
 
   /** The `<error/>` element. */

@@ -50,7 +50,8 @@ export function isNameUnit(code: number): boolean {
 }
 
 const NAME_UNIT = new Uint8Array(128);
-for (const char of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:") NAME_UNIT[char.charCodeAt(0)] = 1;
+for (const char of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:")
+  NAME_UNIT[char.charCodeAt(0)] = 1;
 
 /** Tells whether the character is white space between tags and attributes. */
 export function isSpace(code: number): boolean {

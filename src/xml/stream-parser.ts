@@ -3,9 +3,9 @@
 // content namespace (message, presence, iq) carry no `xmlns`, so that they fit into any stream as they are.
 
 import type { QName } from "./chars.ts";
-import { Element } from "./element.ts";
+import type { Element } from "./element.ts";
 import { NS } from "./ns.ts";
-import { type TokenSink, Tokenizer, type XmlFault, type XmlLimits } from "./tokenizer.ts";
+import { Tokenizer, type TokenSink, type XmlFault, type XmlLimits } from "./tokenizer.ts";
 
 export type { XmlFault, XmlFaultCondition, XmlLimits } from "./tokenizer.ts";
 
@@ -29,7 +29,7 @@ export interface StreamSink {
   /** A complete child of the stream; it has no parent. */
   onElement(element: Element): void;
   /** `</stream:stream>` came. */
-  onEnd(): void;
+  onEndTag(): void;
   /** The input is at fault; nothing follows. */
   onFault(fault: XmlFault): void;
 }
@@ -123,7 +123,7 @@ export class StreamParser implements TokenSink {
   onClose(): void {
     this.#scopes.pop();
     const element = this.#current;
-    if (element === undefined) return this.#sink.onEnd();
+    if (element === undefined) return this.#sink.onEndTag();
     if (this.#text !== "") this.#addText(element);
     this.#current = element.parent ?? undefined;
     if (element.parent !== null) return;

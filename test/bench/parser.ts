@@ -29,7 +29,7 @@ function parse(input: readonly Buffer[]): void {
       onElement: () => {
         count++;
       },
-      onEnd: nothing,
+      onEndTag: nothing,
       onFault: nothing,
     },
     LIMITS,
