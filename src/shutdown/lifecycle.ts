@@ -131,7 +131,7 @@ export class Lifecycle<Phase extends string> {
   }
 
   /** Calls `listener` at each `event`; the returned function stops that. */
-  on<Name extends keyof LifecycleEvents<Phase> & string>(
+  on<Name extends keyof LifecycleEvents<Phase>>(
     event: Name,
     listener: (payload: LifecycleEvents<Phase>[Name]) => void,
   ): () => void {

@@ -128,5 +128,5 @@ class LiveView {
 
 /** Names come from the network: nothing in them may steer the terminal. */
 function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, "?");
 }

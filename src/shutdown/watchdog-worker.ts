@@ -110,11 +110,15 @@ export function watchdogWorker(load: NodeJS.Require): void {
       const { Session } = load("node:inspector") as typeof import("node:inspector");
       const session = new Session();
       session.connectToMainThread();
+      // A paused frame names its script only by number.
+      const urls = new Map<string, string>();
+      session.on("Debugger.scriptParsed", ({ params }) => urls.set(params.scriptId, params.url));
       session.on("Debugger.paused", ({ params }) => {
         const stack = params.callFrames
           .slice(0, 10)
           .map(
-            ({ functionName, url, location }) => `${functionName || "(anonymous)"} ${url}:${location.lineNumber + 1}`,
+            ({ functionName, location: { scriptId, lineNumber } }) =>
+              `${functionName || "(anonymous)"} ${urls.get(scriptId) || "(unknown)"}:${lineNumber + 1}`,
           );
         print(`watchdog: the main thread was in\n${stack.map((frame) => `    ${frame}\n`).join("")}`);
         save({ ...report, stack });

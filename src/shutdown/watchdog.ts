@@ -47,6 +47,8 @@ export interface ThreadWatchdogOptions {
 
 const BEAT_MS = 100;
 const MAX_NAMES = 100;
+/** A year: nothing longer needs to be told apart from for ever. */
+const MAX_MS = 365 * 86_400_000;
 
 /** The watchdog of a real process. It reads the machine's clock, because it guards against everything else. */
 export class ThreadWatchdog implements Watchdog {
@@ -64,7 +66,6 @@ export class ThreadWatchdog implements Watchdog {
   #names: string[] = [];
   #executing = "";
   #executingSince = 0;
-  #longest = { name: "", ms: 0 };
 
   constructor(options: ThreadWatchdogOptions) {
     this.#log = options.log;
@@ -74,7 +75,7 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   arm(limitMs: number): void {
-    if (this.#worker !== undefined) return;
+    if (this.#beat !== undefined) return;
     this.#setLimit(limitMs);
     Atomics.store(this.#header, LAYOUT.armed, 1);
     try {
@@ -96,7 +97,7 @@ export class ThreadWatchdog implements Watchdog {
   running(phase: string, participants: Iterable<string>): void {
     this.#phase = phase;
     this.#names = [];
-    for (const name of participants) if (this.#names.push(name) >= MAX_NAMES) break;
+    for (const name of participants) if (this.#names.push(name.replaceAll("\n", " ")) >= MAX_NAMES) break;
     this.#write(LAYOUT.runningLength, LAYOUT.runningAt, LAYOUT.runningBytes, [phase, ...this.#names].join("\n"));
   }
 
@@ -107,12 +108,17 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   idle(): void {
-    const ms = systemClock.now() - this.#executingSince;
-    if (ms > this.#longest.ms) this.#longest = { name: this.#executing, ms };
     Atomics.store(this.#header, LAYOUT.executingLength, 0);
+    const now = systemClock.now();
+    const blockedMs = Math.round(now - this.#executingSince);
+    if (blockedMs < this.#blockedMs || this.#beat === undefined) return;
+    const participant = this.#executing;
+    this.#log.warn({ blockedMs, phase: this.#phase, participant }, `${participant} blocked the event loop`);
+    this.#lastBeat = now;
   }
 
   disarm(): void {
+    this.#checkBeat();
     this.#beat?.cancel();
     this.#beat = undefined;
     Atomics.store(this.#header, LAYOUT.armed, 0);
@@ -147,20 +153,19 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   #onBeat(): void {
-    const now = systemClock.now();
     Atomics.store(this.#times, LAYOUT.beat, nanoseconds(0));
-    const blockedMs = Math.round(now - this.#lastBeat - BEAT_MS);
-    if (blockedMs > this.#blockedMs) this.#warn(blockedMs);
-    this.#lastBeat = now;
-    this.#longest = { name: "", ms: 0 };
+    this.#checkBeat();
     this.#beat = systemClock.setTimer(BEAT_MS, () => this.#onBeat());
   }
 
-  #warn(blockedMs: number): void {
-    const { name, ms } = this.#longest;
-    const fields = { blockedMs, phase: this.#phase };
-    if (ms > blockedMs / 2) this.#log.warn({ ...fields, participant: name }, `${name} blocked the event loop`);
-    else this.#log.warn({ ...fields, running: this.#names }, "something blocked the event loop; one of those running?");
+  /** Warns if the beat is late: code blocked that no participant's call accounts for, such as what ran after an await. */
+  #checkBeat(): void {
+    const now = systemClock.now();
+    const blockedMs = Math.round(now - this.#lastBeat - BEAT_MS);
+    this.#lastBeat = now;
+    if (this.#beat === undefined || blockedMs < this.#blockedMs) return;
+    const fields = { blockedMs, phase: this.#phase, running: this.#names };
+    this.#log.warn(fields, "something blocked the event loop; one of those running?");
   }
 
   /** Puts a text where the worker finds it, cut to fit. */
@@ -173,5 +178,5 @@ export class ThreadWatchdog implements Watchdog {
 
 /** Returns the moment `ms` from now on the clock that all threads of the process share. */
 function nanoseconds(ms: number): bigint {
-  return process.hrtime.bigint() + BigInt(Math.round(ms * 1e6));
+  return process.hrtime.bigint() + BigInt(Math.round(Math.min(ms, MAX_MS) * 1e6));
 }
