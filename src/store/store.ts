@@ -38,6 +38,9 @@ export interface Store {
   append(collection: string, key: Key, value: Value): Promise<Key>;
   /** Resolves when every write begun before this call is on disk: only then may anything be promised. */
   flushed(): Promise<void>;
-  /** Flushes and closes; later calls reject with `MORENDO_STORE_CLOSED`. Late callers get the same promise. */
+  /**
+   * Flushes and closes; later calls reject with `MORENDO_STORE_CLOSED`, but `flushed` then tells how the closing went.
+   * Late callers get the same promise.
+   */
   close(): Promise<void>;
 }

@@ -1,0 +1,243 @@
+// The embedded default store: LMDB, one environment in one folder, one database with the collection as the first part of
+// the key (so collections cost nothing, need no limit, and a batch across them is one transaction by nature).
+//
+// Group commit is done here, not by lmdb-js: what is written while a transaction is on its way to the disk waits and
+// becomes the next transaction. So there is one transaction and one thread at work at a time, however many callers write
+// (lmdb-js would block a thread of Node's pool for every turn of the event loop that wrote), a write that resolved is on
+// disk already (the environment is opened without overlappingSync), and a failed commit is told to each of its writers,
+// where lmdb-js's own `flushed` would wait for ever.
+//
+// Several processes may open the same folder: LMDB serialises their transactions, and `append` takes its numbers in
+// blocks, so that no two processes use the same. An entry appended by one process may then sort before an older one of another.
+
+import { open, type RootDatabase } from "lmdb";
+import type { Clock } from "../util/clock.ts";
+import { MorendoError } from "../util/errors.ts";
+import { encodeKey, endOf } from "./keys.ts";
+import { commitCause, prepareFolder, storeError } from "./lmdb-errors.ts";
+import { decodeEntry, decodeValue, encodeRecord } from "./records.ts";
+import type { Key, Store, Value, Write } from "./store.ts";
+
+/** Where the next block of numbers for `append` is written; no collection has this name. */
+const SEQUENCE_KEY = Buffer.of(0x01);
+const SEQUENCE_BLOCK = 65_536;
+/** Entries of a range that are read before the event loop gets a turn. */
+const RANGE_SLICE = 1_000;
+/** Writes that go into one transaction at most: a bound on its memory and on how long others wait for it. */
+const MAX_TRANSACTION = 20_000;
+
+type Operation = readonly [key: Buffer, text: string | undefined];
+
+/** Writes of one caller; without operations a marker that waits for what came before it. */
+interface Pending {
+  readonly operations: readonly Operation[];
+  readonly resolve: () => void;
+  readonly reject: (error: MorendoError) => void;
+}
+
+/** What an LMDB store needs. */
+export interface LmdbOptions {
+  /** The folder; made when it is missing. */
+  readonly path: string;
+  readonly clock: Clock;
+}
+
+/** A Store on LMDB. Its errors have codes that begin with `MORENDO_STORE_`. */
+export class LmdbStore implements Store {
+  #path: string;
+  #clock: Clock;
+  #db: RootDatabase<string, Buffer>;
+  #queue: Pending[] = [];
+  #running: Promise<void> | undefined;
+  #failures = 0;
+  #lastFailure: MorendoError | undefined;
+  #closing: Promise<void> | undefined;
+  #nextNumber = 0;
+  #endOfBlock = 0;
+  #reserving: Promise<void> | undefined;
+
+  private constructor({ path, clock }: LmdbOptions, db: RootDatabase<string, Buffer>) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#db = db;
+  }
+
+  /** Opens the store in a folder. Rejects with a code that says what is wrong with it. Blocks for a write to the disk. */
+  static async open(options: LmdbOptions): Promise<LmdbStore> {
+    prepareFolder(options.path);
+    try {
+      const db = open<string, Buffer>({
+        path: options.path,
+        noSubdir: false,
+        keyEncoding: "binary",
+        encoding: "string",
+        overlappingSync: false,
+        // With batching by turns lmdb-js makes a promise of its own for each, which nobody could catch when it rejects.
+        eventTurnBatching: false,
+      });
+      return new LmdbStore(options, db);
+    } catch (thrown) {
+      throw storeError(options.path, thrown);
+    }
+  }
+
+  async get(collection: string, key: Key): Promise<Value | undefined> {
+    this.#checkOpen();
+    const text = this.#db.get(encodeKey(collection, key).bytes);
+    return text === undefined ? undefined : decodeValue(text);
+  }
+
+  async put(collection: string, key: Key, value: Value): Promise<void> {
+    await this.#write([operation({ op: "put", collection, key, value })]);
+  }
+
+  async delete(collection: string, key: Key): Promise<void> {
+    await this.#write([operation({ op: "delete", collection, key })]);
+  }
+
+  async batch(writes: readonly Write[]): Promise<void> {
+    if (writes.length > 0) await this.#write(writes.map(operation));
+    else this.#checkOpen();
+  }
+
+  /** Reads long ranges in pieces, between which other work has its turn: what is written meanwhile may be seen or not. */
+  async range(
+    collection: string,
+    prefix: Key,
+    limit = Number.POSITIVE_INFINITY,
+    after?: Key,
+  ): Promise<readonly (readonly [Key, Value])[]> {
+    const from = encodeKey(collection, prefix).bytes;
+    const end = endOf(from);
+    let last = after === undefined ? undefined : encodeKey(collection, after).bytes;
+    if (last !== undefined && last.compare(from) < 0) last = undefined;
+    const entries: (readonly [Key, Value])[] = [];
+    for (;;) {
+      this.#checkOpen();
+      const wanted = Math.min(limit - entries.length, RANGE_SLICE);
+      if (wanted <= 0) return entries;
+      const start = last === undefined ? { start: from } : { start: last, exclusiveStart: true };
+      let found = 0;
+      for (const { key, value } of this.#db.getRange({ ...start, end, limit: wanted })) {
+        entries.push(decodeEntry(key, value));
+        last = key;
+        found++;
+      }
+      if (found < wanted) return entries;
+      if (entries.length < limit) await this.#clock.turn();
+    }
+  }
+
+  async append(collection: string, key: Key, value: Value): Promise<Key> {
+    this.#checkOpen();
+    while (this.#nextNumber === this.#endOfBlock) {
+      this.#reserving ??= this.#reserve().finally(() => {
+        this.#reserving = undefined;
+      });
+      await this.#reserving;
+    }
+    const own = [...key, this.#nextNumber++];
+    await this.put(collection, own, value);
+    return own;
+  }
+
+  /** Every write that resolved is on disk already, so only those under way are waited for. Rejects when one of them fails. */
+  async flushed(): Promise<void> {
+    if (this.#closing !== undefined) return this.#closing;
+    if (this.#running === undefined) return;
+    const failures = this.#failures;
+    await this.#enqueue([]);
+    if (this.#failures !== failures && this.#lastFailure !== undefined) throw this.#lastFailure;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#reserving;
+    await this.#running;
+    await this.#db.close();
+  }
+
+  /** Takes the next block of numbers for `append`; a block that is not used up is lost, which only makes a gap. */
+  async #reserve(): Promise<void> {
+    try {
+      this.#nextNumber = await this.#db.transaction(() => {
+        const first = Number(this.#db.get(SEQUENCE_KEY) ?? 0);
+        // Inside a transaction this is done at once and the promise is only a formality.
+        this.#db.putSync(SEQUENCE_KEY, String(first + SEQUENCE_BLOCK));
+        return first;
+      });
+    } catch (thrown) {
+      throw storeError(this.#path, await commitCause(thrown));
+    }
+    this.#endOfBlock = this.#nextNumber + SEQUENCE_BLOCK;
+  }
+
+  async #write(operations: readonly Operation[]): Promise<void> {
+    this.#checkOpen();
+    await this.#enqueue(operations);
+  }
+
+  #enqueue(operations: readonly Operation[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ operations, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Writes what waits, one transaction after the other, until nothing does. Never rejects. */
+  async #run(): Promise<void> {
+    // Callers that write in the same turn get into the first transaction too.
+    await this.#clock.turn();
+    while (this.#queue.length > 0) {
+      const group = this.#nextGroup();
+      const error = await this.#commit(group.flatMap((pending) => pending.operations));
+      if (error !== undefined) {
+        this.#failures++;
+        this.#lastFailure = error;
+      }
+      for (const pending of group) {
+        if (error === undefined) pending.resolve();
+        else pending.reject(error);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #nextGroup(): readonly Pending[] {
+    let writes = 0;
+    const end = this.#queue.findIndex((pending, index) => {
+      writes += pending.operations.length;
+      return index > 0 && writes > MAX_TRANSACTION;
+    });
+    return this.#queue.splice(0, end < 0 ? this.#queue.length : end);
+  }
+
+  async #commit(operations: readonly Operation[]): Promise<MorendoError | undefined> {
+    if (operations.length === 0) return undefined;
+    try {
+      await this.#db.batch(() => {
+        for (const [key, text] of operations) {
+          // The promises of single operations inside a batch say nothing: the batch's own does.
+          if (text === undefined) void this.#db.remove(key);
+          else void this.#db.put(key, text);
+        }
+      });
+      return undefined;
+    } catch (thrown) {
+      return storeError(this.#path, await commitCause(thrown));
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new MorendoError("MORENDO_STORE_CLOSED", "The store is closed.");
+  }
+}
+
+function operation(write: Write): Operation {
+  const encoded = encodeKey(write.collection, write.key);
+  return [encoded.bytes, write.op === "put" ? encodeRecord(write.key, encoded, write.value) : undefined];
+}
