@@ -1,24 +1,37 @@
 # The front door: `make run` and `make test`. Everything else is for developers.
 BIN := node_modules/.bin
+MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install build run test check format bench clean
+.PHONY: install build run test interop check format bench pack clean
 
-node_modules/.package-lock.json: package-lock.json
+node_modules/.package-lock.json: package-lock.json package.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
+# What the project needs, from package-lock.json.
 install: node_modules/.package-lock.json
 
+# The JavaScript that is run and published, in dist/.
 build: install
+	@rm -rf dist
 	$(BIN)/tsc -p tsconfig.build.json
 	@mkdir -p dist/src/xml && cp src/xml/ltx.d.ts dist/src/xml/
+	@chmod +x dist/src/cli/main.js
 
+# The server in the foreground, with ./morendo.toml or the defaults and its data in ./data. `exec`: Ctrl-C and its
+# exit code are the server's own.
 run: build
-	node dist/src/cli/main.js start
+	@exec node dist/src/cli/main.js start
 
-test: install
-	$(BIN)/mocha
+# All tests. Without Prosody and ejabberd the interop tests are skipped; CI=true makes that a failure.
+test: build
+	$(MOCHA) 'test/{unit,modules,property,integration,interop}/**/*.test.ts'
 
+# Only the tests against Prosody and ejabberd.
+interop: build
+	$(MOCHA) 'test/interop/**/*.test.ts'
+
+# Types, format, lint, directions between the layers, unused code.
 check: install
 	$(BIN)/tsc -p .
 	$(BIN)/biome check --error-on-warnings
@@ -29,8 +42,13 @@ check: install
 format: install
 	$(BIN)/biome check --write
 
+# Measures, side by side with Prosody and ejabberd where they are installed, and writes docs/BENCHMARKS.md.
 bench: build
 	$(BIN)/tsx test/bench/all.ts
 
+# The package as it would be published: morendo-VERSION.tgz.
+pack: build
+	npm pack --ignore-scripts
+
 clean:
-	rm -rf dist
+	rm -rf dist *.tgz

@@ -47,7 +47,10 @@ const list = <Item extends z.ZodType>(item: Item) => z.array(item, { error: "a l
 const HOST = 'a domain such as "example.org"';
 const host = z
   .strictObject({
-    name: z.string({ error: HOST }).regex(/^[^\s@/:]{1,1023}$/u, HOST),
+    name: z
+      .string({ error: HOST })
+      .regex(/^[^\s@/:]{1,1023}$/u, HOST)
+      .toLowerCase(),
     certificate: path.optional(),
     key: path.optional(),
   })
@@ -144,9 +147,9 @@ const shutdown = z
 function refuseTwins(hosts: readonly { readonly name: string }[], context: z.RefinementCtx): void {
   const seen = new Set<string>();
   for (const [index, { name }] of hosts.entries()) {
-    const prepared = name.toLowerCase();
-    if (seen.has(prepared)) context.addIssue({ code: "custom", path: [index, "name"], message: "each host once" });
-    seen.add(prepared);
+    const isTwin = seen.has(name.toLowerCase());
+    if (isTwin) context.addIssue({ code: "custom", path: [index, "name"], message: "each host once" });
+    seen.add(name.toLowerCase());
   }
 }
 

@@ -1,0 +1,135 @@
+// `morendo start`: runs the server in the foreground until it is told to stop, and ends with the exit code of its run.
+
+import { join } from "node:path";
+import { Command, type Option } from "commander";
+import type { Config } from "../../config/schema.ts";
+import { controlActions } from "../../control/actions.ts";
+import { ControlServer } from "../../control/control-server.ts";
+import { UserAdmin } from "../../control/user-admin.ts";
+import { Server } from "../../server/server.ts";
+import { leave } from "../../shutdown/loop-holders.ts";
+import { logProgress } from "../../shutdown/progress-log.ts";
+import { showProgress } from "../../shutdown/progress-terminal.ts";
+import { type DrainReport, describeReport } from "../../shutdown/report.ts";
+import { listenToSignals } from "../../shutdown/signals.ts";
+import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
+import { asError } from "../../util/errors.ts";
+import { accountsPort } from "../accounts-port.ts";
+import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
+import type { Io } from "../io.ts";
+import { type Log, makeLog } from "../log.ts";
+import type { Finish } from "../program.ts";
+
+const HELP = `
+The first start makes what is missing: the data folder, a self-signed certificate for each host without one, and an
+account admin@HOST whose password is printed once.
+
+Signals: SIGTERM or Ctrl-C stops it in order, a second one shortens the time left, a third one skips to the last phase.
+
+Examples:
+  morendo start
+  MORENDO_C2S__LISTEN=127.0.0.1:15222 morendo start --config test.toml`;
+
+/** Returns the `start` command. */
+export function startCommand(io: Io, configOption: () => Option, finish: Finish): Command {
+  return new Command("start")
+    .description("run the server in the foreground")
+    .addOption(configOption())
+    .addHelpText("after", HELP)
+    .action(async (options: ConfigOption) => {
+      const { config, file } = findConfig(io, options);
+      finish(await runServer(io, config, file));
+    });
+}
+
+async function runServer(io: Io, config: Config, file: string | undefined): Promise<number> {
+  await makeDataFolder(config.data);
+  const logging = makeLog(config.log, io);
+  const { log } = logging;
+  const watchdog = new ThreadWatchdog({
+    log,
+    graceMs: config.shutdown.watchdog_grace,
+    reportFile: join(config.data, "watchdog.json"),
+  });
+  const server = new Server({ config, log, clock: io.clock, random: io.random, watchdog });
+  const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
+  const control = new ControlServer({
+    path: config.control.socket,
+    actions: controlActions({ server, users }),
+    clock: io.clock,
+    log,
+  });
+  await control.start();
+
+  const tell = (text: string): void => {
+    (io.stdout.isTTY === true ? io.stdout : io.stderr).write(`${text}\n`);
+  };
+  const over = new Promise<DrainReport>((resolve) => server.on("report", resolve));
+  listenToSignals({ lifecycle: server.lifecycle, clock: io.clock, log });
+  readProgress(io, server, logging, tell);
+
+  if (await server.start()) {
+    tell(describeStart(server.status(), config, file));
+    try {
+      const first = await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);
+      if (first !== undefined) tell(describeAccount(first));
+    } catch (thrown) {
+      log.error({ err: asError(thrown) }, "the first account could not be made");
+    }
+  }
+  const report = await over;
+  if (report.error !== undefined) tell(`morendo: ${describeFailure(report.error, config)}`);
+  // The socket goes last: whoever followed the run has the report by then.
+  await control.close();
+  leave({ code: report.exitCode, log });
+  return report.exitCode;
+}
+
+/** Shows a run on the terminal, or logs it; both when the log goes to a file and somebody watches. */
+function readProgress(io: Io, server: Server, logging: Log, tell: (text: string) => void): void {
+  const { stdout, clock } = io;
+  if (!logging.onTerminal) logProgress(server.lifecycle, logging.log);
+  if (stdout.isTTY !== true) {
+    server.on("report", (report) => tell(describeReport(report)));
+    return;
+  }
+  let release: (() => void) | undefined;
+  server.on("state", ({ state }) => {
+    if (state === "stopping") release = logging.hold();
+  });
+  server.on("report", () => release?.());
+  showProgress({
+    lifecycle: server.lifecycle,
+    clock,
+    write: (text) => stdout.write(text),
+    isTerminal: true,
+    columns: () => process.stdout.columns ?? 80,
+  });
+}
+
+function describeStart(status: ReturnType<Server["status"]>, config: Config, file: string | undefined): string {
+  return [
+    `Morendo ${status.version} serves ${status.hosts.join(", ")} (pid ${status.pid})`,
+    `  configuration  ${file ?? "built-in defaults"}`,
+    `  data           ${config.data}`,
+    `  listening      ${status.listening.join(", ")}`,
+    `  control        ${config.control.socket}`,
+  ].join("\n");
+}
+
+function describeAccount({ jid, password }: FirstAccount): string {
+  return `There was no account yet; this one was made. Its password is shown this once:\n  JID       ${jid}\n  password  ${password}`;
+}
+
+/** Names the option that an address which cannot be listened on comes from. */
+function describeFailure(error: string, { c2s, s2s }: Config): string {
+  const message = (error.split("\n", 1)[0] ?? "").replace(/^\w*Error(?: \[\w+\])?: /, "");
+  const lists: readonly (readonly [string, readonly string[]])[] = [
+    ["c2s.listen", c2s.listen],
+    ["c2s.listen_tls", c2s.listen_tls],
+    ["s2s.listen", s2s.listen],
+  ];
+  const named = lists.find(([, addresses]) => addresses.some((address) => message.includes(address)));
+  return named === undefined ? message : `${message}; the option is ${named[0]}`;
+}

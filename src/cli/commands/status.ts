@@ -1,0 +1,44 @@
+// `morendo status`: what the running server says of itself.
+
+import { Command, type Option } from "commander";
+import { connectControl } from "../../control/control-client.ts";
+import type { ServerStatus } from "../../control/server-port.ts";
+import { formatDuration } from "../../util/units.ts";
+import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type Io, say } from "../io.ts";
+import type { Finish } from "../program.ts";
+
+const TIMEOUT_MS = 10_000;
+
+/** Returns the `status` command. */
+export function statusCommand(io: Io, configOption: () => Option, finish: Finish): Command {
+  return new Command("status")
+    .description("say whether the server runs and how it is (exit code 1 when it does not run)")
+    .addOption(configOption())
+    .option("--json", "print the whole status as JSON", false)
+    .action(async (options: ConfigOption & { readonly json: boolean }) => {
+      const { config } = findConfig(io, options);
+      const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
+      try {
+        const status = (await client.request("status")) as ServerStatus;
+        say(io, options.json ? JSON.stringify(status, undefined, 2) : describeStatus(status, io.clock.wallTime()));
+      } finally {
+        client.close();
+      }
+      finish(0);
+    });
+}
+
+/** Returns the status as a few lines for people. */
+export function describeStatus(status: ServerStatus, now: number): string {
+  const { s2s } = status;
+  const phase = status.phase === undefined ? "" : `, in phase ${status.phase}`;
+  return [
+    `Morendo ${status.version}: ${status.state}${phase} (pid ${status.pid})`,
+    `  since      ${status.startedAt} (${formatDuration(Math.max(0, now - Date.parse(status.startedAt)))})`,
+    `  hosts      ${status.hosts.join(", ")}`,
+    `  listening  ${status.listening.length === 0 ? "no more" : status.listening.join(", ")}`,
+    `  sessions   ${status.sessions}`,
+    `  servers    ${s2s.outgoing} outgoing, ${s2s.incoming} incoming, ${s2s.queued} stanzas waiting`,
+  ].join("\n");
+}

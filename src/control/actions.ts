@@ -1,0 +1,51 @@
+// The one table of what can be asked for over the control socket. A new action is a new entry here, and nothing else.
+
+import { z } from "zod";
+import { type ActionTable, action, noArguments } from "./action.ts";
+import type { ServerPort } from "./server-port.ts";
+import { accountEntry, type UserAdmin } from "./user-admin.ts";
+
+/** What the actions work on. */
+export interface ActionContext {
+  readonly server: ServerPort;
+  readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import">;
+}
+
+const account = z.strictObject({ jid: z.string() });
+const login = z.strictObject({ jid: z.string(), password: z.string() });
+const entries = z.strictObject({ accounts: z.array(accountEntry) });
+
+const stopArguments = z.strictObject({
+  reason: z.string().max(1_000).default("stopped by the operator"),
+  /** Tells every step by `progress` events, and answers with the drain report when the run is over. */
+  follow: z.boolean().default(false),
+  budgetMs: z.int().nonnegative().optional(),
+});
+
+/** Returns the table of actions. */
+export function controlActions({ server, users }: ActionContext): ActionTable {
+  return {
+    status: action(noArguments, () => server.status()),
+
+    stop: action(stopArguments, async ({ reason, follow, budgetMs }, call) => {
+      const { lifecycle } = server;
+      const forget = follow ? lifecycle.on("progress", (progress) => call.emit("progress", progress)) : undefined;
+      const budget = budgetMs === undefined ? {} : { budgetMs };
+      const report = lifecycle.stop({ cause: "stop", reason, trigger: "control socket", ...budget });
+      if (forget === undefined) return { state: lifecycle.state };
+      try {
+        return await report;
+      } finally {
+        forget();
+      }
+    }),
+
+    "user.add": action(login, ({ jid, password }) => users.add(jid, password)),
+    "user.passwd": action(login, ({ jid, password }) => users.setPassword(jid, password)),
+    "user.remove": action(account, ({ jid }) => users.remove(jid)),
+    "user.list": action(z.strictObject({ host: z.string().optional() }), ({ host }) => users.list(host)),
+    /** Says what is wrong with the accounts, without creating any. */
+    "user.check": action(entries, ({ accounts }) => users.check(accounts)),
+    "user.import": action(entries, ({ accounts }) => users.import(accounts)),
+  };
+}

@@ -1,0 +1,158 @@
+// One connection to the control socket: bounds what its peer may send, ask at a time and leave unread, and ends it when
+// nothing is asked any more.
+
+import type { Socket } from "node:net";
+import type { Clock, Timer } from "../util/clock.ts";
+import type { Logger } from "../util/log.ts";
+import type { ActionTable } from "./action.ts";
+import {
+  type EventLine,
+  failure,
+  LineReader,
+  MAX_REQUEST_LENGTH,
+  parseRequest,
+  type Request,
+  type Response,
+} from "./protocol.ts";
+
+const MAX_REQUESTS_AT_ONCE = 8;
+const IDLE_MS = 30_000;
+/** Events are dropped for a peer that leaves this much unread; responses are not. */
+const MAX_UNREAD_EVENTS = 64 * 1024;
+
+/** What a connection is made of. */
+export interface ControlConnectionOptions {
+  readonly socket: Socket;
+  readonly actions: ActionTable;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** One connection to the control socket. */
+export class ControlConnection {
+  #options: ControlConnectionOptions;
+  #reader = new LineReader(MAX_REQUEST_LENGTH);
+  #running = new Set<Promise<void>>();
+  #gone = new AbortController();
+  #idle: Timer | undefined;
+  #ended = false;
+
+  constructor(options: ControlConnectionOptions) {
+    this.#options = options;
+    const { socket, log } = options;
+    socket.on("data", (chunk) => this.#onData(chunk));
+    socket.on("end", () => this.#onEnd());
+    socket.on("error", (error) => log.debug({ error: error.message }, "control connection failed"));
+    socket.on("close", () => {
+      this.#idle?.cancel();
+      this.#gone.abort();
+    });
+    this.#waitForRequests();
+  }
+
+  /** Ends the connection when its requests have their responses, after `limitMs` at the latest. */
+  async close(limitMs: number): Promise<void> {
+    const { socket, clock } = this.#options;
+    const limit = new AbortController();
+    const responses = Promise.allSettled([...this.#running]);
+    await Promise.race([responses, clock.sleep(limitMs, limit.signal)]);
+    const closed = new Promise<void>((resolve) => {
+      if (socket.closed) resolve();
+      else socket.once("close", () => resolve());
+    });
+    this.#end();
+    const timer = clock.setTimer(limitMs, () => socket.destroy());
+    limit.abort();
+    await closed;
+    timer.cancel();
+  }
+
+  /** Drops the connection now. */
+  destroy(): void {
+    this.#options.socket.destroy();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#ended) return;
+    const lines = this.#reader.read(chunk);
+    if (lines === undefined) {
+      this.#refuse(null, "MORENDO_BAD_REQUEST", `a request may have ${MAX_REQUEST_LENGTH} characters`);
+      this.#end();
+      return;
+    }
+    for (const line of lines) this.#onLine(line);
+  }
+
+  #onLine(line: string): void {
+    const request = parseRequest(line);
+    if (!("action" in request)) {
+      this.#write({ id: null, ok: false, error: request });
+      return;
+    }
+    const { actions } = this.#options;
+    const action = Object.hasOwn(actions, request.action) ? actions[request.action] : undefined;
+    if (action === undefined) {
+      const known = Object.keys(actions).join(", ");
+      this.#refuse(
+        request.id,
+        "MORENDO_UNKNOWN_ACTION",
+        `there is no action ${JSON.stringify(request.action)}; known are ${known}`,
+      );
+      return;
+    }
+    if (this.#running.size >= MAX_REQUESTS_AT_ONCE) {
+      this.#refuse(request.id, "MORENDO_BUSY", `at most ${MAX_REQUESTS_AT_ONCE} requests at a time`);
+      return;
+    }
+    const run = this.#run(request, action.run);
+    this.#running.add(run);
+    this.#idle?.cancel();
+    void run.finally(() => {
+      this.#running.delete(run);
+      this.#waitForRequests();
+    });
+  }
+
+  async #run(request: Request, run: ActionTable[string]["run"]): Promise<void> {
+    const { id } = request;
+    const { socket } = this.#options;
+    const emit = (event: string, data: unknown): void => {
+      if (socket.writableLength < MAX_UNREAD_EVENTS) this.#write({ id, event, data });
+    };
+    const outcome = await run(request.args, { emit, signal: this.#gone.signal });
+    this.#write({ id, ...outcome });
+  }
+
+  #refuse(id: number | null, code: string, message: string): void {
+    this.#write({ id, ok: false, error: failure(code, message) });
+  }
+
+  #write(line: Response | EventLine): void {
+    const { socket } = this.#options;
+    if (socket.writable) socket.write(`${JSON.stringify(line)}\n`);
+  }
+
+  #onEnd(): void {
+    this.#ended = true;
+    // What was asked before is still answered.
+    if (this.#running.size === 0) this.#end();
+  }
+
+  #waitForRequests(): void {
+    if (this.#running.size > 0) return;
+    if (this.#ended) {
+      this.#end();
+      return;
+    }
+    this.#idle?.cancel();
+    this.#idle = this.#options.clock.setTimer(IDLE_MS, () => this.#end());
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#idle?.cancel();
+    const { socket } = this.#options;
+    // The peer that never closes its own side must not keep us: nothing more is read.
+    socket.end(() => socket.destroy());
+  }
+}

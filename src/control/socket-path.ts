@@ -1,0 +1,67 @@
+// Gets the path of the control socket ready: checks its length and its folder, and clears away the socket of a server
+// that is dead, but never that of one that lives.
+
+import { lstat, rename, stat, unlink } from "node:fs/promises";
+import { connect } from "node:net";
+import { dirname } from "node:path";
+import { codeOf, MorendoError } from "../util/errors.ts";
+
+/** The longest path the kernel takes for a Unix socket (sun_path less its final zero). */
+const MAX_PATH_BYTES = process.platform === "linux" ? 107 : 103;
+
+/** Throws `MORENDO_CONTROL_PATH` when no socket can or should be made at `path`. */
+export async function checkSocketPath(path: string): Promise<void> {
+  const bytes = Buffer.byteLength(path);
+  if (bytes > MAX_PATH_BYTES) {
+    throw pathError(
+      `${path} has ${bytes} bytes, ${MAX_PATH_BYTES} is the most for a Unix socket: set \`socket\` in [control] to a shorter path`,
+    );
+  }
+  const parent = dirname(path);
+  const folder = await stat(parent).catch((thrown: unknown) => {
+    if (codeOf(thrown) === "ENOENT") throw pathError(`the folder ${parent} is not there`);
+    throw thrown;
+  });
+  if (!folder.isDirectory()) throw pathError(`${parent} is not a folder`);
+  const isShared = (folder.mode & 0o022) !== 0 && (folder.mode & 0o1000) === 0;
+  if (isShared) throw pathError(`others may write to the folder ${parent}: they could put their own socket there`);
+}
+
+function pathError(message: string): MorendoError {
+  return new MorendoError("MORENDO_CONTROL_PATH", `control socket: ${message}`);
+}
+
+/** Tells whether somebody answers at `path`: `live`, `stale` (a socket without an owner), `none`, or `other` (no socket). */
+export async function probeSocket(path: string): Promise<"live" | "stale" | "none" | "other"> {
+  const found = await lstat(path).catch((thrown: unknown) => {
+    if (codeOf(thrown) === "ENOENT") return undefined;
+    throw thrown;
+  });
+  if (found === undefined) return "none";
+  if (!found.isSocket()) return "other";
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve("live");
+    });
+    socket.once("error", (error) => {
+      const code = codeOf(error);
+      if (code === "ECONNREFUSED") resolve("stale");
+      else if (code === "ENOENT") resolve("none");
+      // A full backlog: there is an owner, it is only busy.
+      else if (code === "EAGAIN") resolve("live");
+      else reject(error);
+    });
+  });
+}
+
+/** Removes the socket of a dead server. Does nothing when another server has put its own there in the meantime. */
+export async function removeStale(path: string): Promise<void> {
+  const before = await lstat(path);
+  const aside = `${path}.${process.pid}`;
+  await rename(path, aside);
+  const moved = await lstat(aside);
+  if (moved.ino === before.ino && (await probeSocket(aside)) === "stale") await unlink(aside);
+  else await rename(aside, path);
+}
