@@ -53,6 +53,8 @@ class Presence {
   /** Presence from a local client. */
   sent({ session, stanza }: PresenceSent): Done {
     const { to, type } = stanza;
+    // What a client sent just before its session ended must not come after its goodbye.
+    if (!session.open && type === "available") return undefined;
     if (to === undefined) return this.#broadcast({ session, stanza });
     if (isSubscriptionType(type)) {
       const done = this.#subscriptions.sent(session.account, to.bare, type, stanza);

@@ -14,7 +14,7 @@ export type { ModuleLifecycle, ModuleRouting } from "./loaded-module.ts";
 
 /** What the loader gives to modules, and where it finds them. */
 export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements"> {
-  /** Folders with one folder per module, searched in order; without them the server's own. */
+  /** Folders with one folder per module, searched in order before the server's own. */
   readonly folders?: readonly URL[];
 }
 
@@ -32,8 +32,8 @@ export class ModuleLoader {
   /** In the order in which they were loaded. */
   #loaded = new Map<string, LoadedModule>();
 
-  constructor({ folders = [OWN_MODULES], ...surroundings }: ModuleLoaderOptions) {
-    this.#folders = folders;
+  constructor({ folders = [], ...surroundings }: ModuleLoaderOptions) {
+    this.#folders = [...folders, OWN_MODULES];
     this.#surroundings = { ...surroundings, announcements: this.#announcements };
   }
 

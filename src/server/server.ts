@@ -275,6 +275,7 @@ function joinParts(tools: Tools): Parts {
     log: log.child({ part: "c2s" }),
     moduleFeatures: () => modules.streamFeatures(),
     sessionBound: (session) => notifications.notify("session/bound", session),
+    sessionReachable: (session) => notifications.notify("session/available", session),
     sessionEnding: (session, reason) =>
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });

@@ -39,6 +39,8 @@ export interface C2sOptions {
   /** Runs what a session that ends owes to others. Never rejects. */
   sessionEnding(session: ClientSession, reason: string): Promise<void>;
   sessionBound(session: ClientSession): void;
+  /** A session takes messages from now on. */
+  sessionReachable(session: ClientSession): void;
 }
 
 /** How the clients' sessions and connections ended at a shutdown. */
@@ -240,6 +242,7 @@ export class C2s {
       stallTimeoutMs: config.stall_timeout,
       closeTimeoutMs: config.close_timeout,
       undeliverable: (stanza) => router.route(stanza),
+      reachable: (reachable) => this.#options.sessionReachable(reachable),
       ending: (ending, reason) => {
         sessions.remove(ending);
         return this.#options.sessionEnding(ending, reason);

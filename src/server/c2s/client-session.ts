@@ -18,6 +18,8 @@ export interface SessionSurroundings {
   readonly closeTimeoutMs: number;
   /** A stanza came for a session that has just ended: it takes the way of a missing resource. */
   undeliverable(stanza: Stanza): void | Promise<void>;
+  /** The session takes messages from now on: it became available with a priority of 0 or more. */
+  reachable(session: ClientSession): void;
   /** The session ends: it leaves the session table, and what is owed on its behalf is sent. Never rejects. */
   ending(session: ClientSession, reason: string): Promise<void>;
 }
@@ -56,9 +58,11 @@ export class ClientSession implements Session {
   }
 
   setPresence(presence: Stanza | undefined): void {
+    const wasReachable = this.#presence !== undefined && this.#priority >= 0;
     this.#presence = presence;
     const priority = Number(presence?.element.getChildText("priority") ?? 0);
     this.#priority = Number.isInteger(priority) ? priority : 0;
+    if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
   }
 
   deliver(stanza: Stanza): void | Promise<void> {

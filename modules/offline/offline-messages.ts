@@ -1,0 +1,151 @@
+// The messages that wait for an account: kept in the order in which they came, handed over by one hand at a time, and
+// deleted only when a session has taken them.
+
+import { Jid } from "../../src/jid/jid.ts";
+import type { Key, MessageOffline, ModuleApi, Session } from "../../src/module.ts";
+import { elementOf, treeOf } from "../../src/stanza/element-tree.ts";
+import { Stanza } from "../../src/stanza/stanza.ts";
+import { StanzaError } from "../../src/stanza/stanza-error.ts";
+import { type Element, withAttrs, xml } from "../../src/xml/element.ts";
+import { NS } from "../../src/xml/ns.ts";
+import { isWorthKeeping } from "./eligible.ts";
+
+/** How many messages are read from the store and handed over at a time. */
+const CHUNK = 50;
+/** Accounts whose number of messages is remembered rather than counted again. */
+const MAX_TALLIES = 10_000;
+
+/** How many messages wait for an account. */
+interface Tally {
+  count: number;
+}
+
+/** Keeps messages and hands them over. */
+export class OfflineMessages {
+  #api: ModuleApi;
+  #max: number;
+  #tallies = new Map<string, Promise<Tally>>();
+  /** The sessions to hand over to, per account, while one is being served; the first is that one. */
+  #serving = new Map<string, Session[]>();
+
+  constructor(api: ModuleApi, max: number) {
+    this.#api = api;
+    this.#max = max;
+  }
+
+  /** Keeps a message; answers `stored` when it is on disk. */
+  keep({ stanza, account }: MessageOffline): Promise<"stored" | StanzaError> | undefined {
+    return isWorthKeeping(stanza) ? this.#keep(stanza, account) : undefined;
+  }
+
+  /**
+   * Hands everything that waits for the session's account to it, until the session ends. Resolves when that is done; at
+   * once when another session of the account is being served: should that end, this one is next.
+   */
+  handOver(session: Session): Promise<undefined> | undefined {
+    const name = session.account.toString();
+    const serving = this.#serving.get(name);
+    if (serving === undefined) return this.#serve(name, session);
+    if (!serving.includes(session)) serving.push(session);
+    return undefined;
+  }
+
+  /** Deletes what waits for an account that was removed. */
+  async forget(account: Jid): Promise<void> {
+    const name = account.toString();
+    this.#tallies.delete(name);
+    const entries = await this.#api.storage.range([name]);
+    await this.#api.storage.batch(entries.map(([key]) => [key, undefined] as const));
+  }
+
+  async #keep(stanza: Stanza, account: Jid): Promise<"stored" | StanzaError> {
+    const name = account.toString();
+    const tally = await this.#tally(name);
+    if (tally.count >= this.#max) return new StanzaError("service-unavailable", "too many messages wait already");
+    tally.count++;
+    try {
+      // The stamp is of now, not of the handing over.
+      await this.#api.storage.append([name], treeOf(this.#stamped(stanza, account)));
+    } catch (thrown) {
+      tally.count--;
+      throw thrown;
+    }
+    await this.#api.storage.flushed();
+    const reader = this.#api.sessionsOf(account).find(isReachable);
+    if (reader !== undefined) this.#handOverLater(reader);
+    return "stored";
+  }
+
+  /** Somebody came while the message was on its way into the store, and may have read before it was there. */
+  #handOverLater(session: Session): void {
+    this.handOver(session)?.catch((thrown: unknown) => this.#api.log.error({ err: thrown }, "messages keep waiting"));
+  }
+
+  #stamped({ element }: Stanza, account: Jid): Element {
+    const isStamped = element.getChildren("delay", NS.delay).some(({ attrs }) => attrs.from === account.domain);
+    if (isStamped) return element;
+    const stamp = new Date(this.#api.clock.wallTime()).toISOString();
+    const copy = withAttrs(element, {});
+    // The children are shared with the stanza, their list must not be.
+    copy.children = [...element.children, xml("delay", { xmlns: NS.delay, from: account.domain, stamp })];
+    return copy;
+  }
+
+  async #serve(name: string, first: Session): Promise<undefined> {
+    const sessions = [first];
+    this.#serving.set(name, sessions);
+    try {
+      for (let session = sessions[0]; session !== undefined; session = sessions[0]) {
+        while (await this.#handOverChunk(name, session)) {
+          // Until nothing waits any more: new messages may have come behind the old ones.
+        }
+        sessions.shift();
+      }
+    } finally {
+      this.#serving.delete(name);
+    }
+    return undefined;
+  }
+
+  /** Returns whether there may be more for this session. */
+  async #handOverChunk(name: string, session: Session): Promise<boolean> {
+    const entries = await this.#api.storage.range([name], CHUNK);
+    const taken: Key[] = [];
+    for (const [key, value] of entries) {
+      if (!session.open) break;
+      taken.push(key);
+      const message = restored(value);
+      if (message === undefined) this.#api.log.error({ account: name }, "what was stored is not a message: dropped");
+      else await session.deliver(message);
+    }
+    if (taken.length === 0) return false;
+    await this.#api.storage.batch(taken.map((key) => [key, undefined] as const));
+    const tally = await this.#tallies.get(name);
+    if (tally !== undefined) tally.count = Math.max(0, tally.count - taken.length);
+    return session.open;
+  }
+
+  async #tally(name: string): Promise<Tally> {
+    let tally = this.#tallies.get(name);
+    if (tally === undefined) {
+      tally = this.#api.storage.range([name], this.#max).then((entries) => ({ count: entries.length }));
+      this.#tallies.set(name, tally);
+      tally.catch(() => this.#tallies.delete(name));
+      const [oldest] = this.#tallies.keys();
+      if (this.#tallies.size > MAX_TALLIES && oldest !== undefined) this.#tallies.delete(oldest);
+    }
+    return await tally;
+  }
+}
+
+function isReachable(session: Session): boolean {
+  return session.open && session.presence !== undefined && session.priority >= 0;
+}
+
+/** Returns the message as it was when it came, with its stamp. */
+function restored(value: unknown): Stanza | undefined {
+  const element = elementOf(value);
+  const from = element?.attrs.from === undefined ? undefined : Jid.parse(element.attrs.from);
+  const to = element?.attrs.to === undefined ? undefined : Jid.parse(element.attrs.to);
+  return element?.name === "message" && from && to ? new Stanza(element, from, to) : undefined;
+}
