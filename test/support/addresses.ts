@@ -1,6 +1,7 @@
 // Loopback addresses of one's own for each server under test, so that every one can use XMPP's standard ports and several
 // test runs can share a machine. Linux answers on all of 127.0.0.0/8.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
 /** The ports every server under test uses. */
@@ -28,6 +29,23 @@ export function freePort(address = "127.0.0.1"): Promise<number> {
       server.close(() => resolve(typeof bound === "object" && bound !== null ? bound.port : 0));
     });
   });
+}
+
+/** Counts the established TCP connections to `port` of any of the addresses, as the kernel lists them (Linux only). */
+export function establishedTo(addresses: readonly string[], port: number): number {
+  const wanted = new Set(addresses.map((address) => `${hex(address)}:${port.toString(16).toUpperCase().padStart(4, "0")}`));
+  // Fields: number, local address, remote address, state; 01 is ESTABLISHED.
+  const rows = readFileSync("/proc/net/tcp", "utf8").split("\n");
+  return rows.filter((row) => {
+    const [, local = "", , state] = row.trim().split(/\s+/);
+    return state === "01" && wanted.has(local);
+  }).length;
+}
+
+/** An IPv4 address as /proc/net/tcp has it: the bytes in reverse on a little-endian machine. */
+function hex(address: string): string {
+  const bytes = address.split(".").map((part) => Number(part).toString(16).toUpperCase().padStart(2, "0"));
+  return bytes.reverse().join("");
 }
 
 function isFree(address: string, port: number): Promise<boolean> {

@@ -2,6 +2,7 @@
 // It answers the questions of servers under test on loopback and is no more exact than that needs.
 
 import { createSocket, type Socket } from "node:dgram";
+import { isIPv4 } from "node:net";
 
 const TYPE_A = 1;
 const TYPE_SRV = 33;
@@ -54,7 +55,8 @@ export class TestDns {
     const question = query.subarray(12, at + 5);
     const name = labels.join(".");
     const service = name.startsWith("_xmpp-server._tcp.") ? name.slice("_xmpp-server._tcp.".length) : undefined;
-    const place = this.#places.get(service ?? name);
+    // SRV targets are addresses written as names: ejabberd asks the C library about targets, which knows only those.
+    const place = isIPv4(name) ? { address: name, port: 0 } : this.#places.get(service ?? name);
     const data = place === undefined ? undefined : record(type, service, place);
     const header = Buffer.alloc(12);
     query.copy(header, 0, 0, 2);
@@ -78,6 +80,6 @@ function record(type: number, service: string | undefined, place: Place): Buffer
   if (type !== TYPE_SRV || service === undefined) return undefined;
   const fixed = Buffer.alloc(6);
   fixed.writeUInt16BE(place.port, 4);
-  const target = service.split(".").map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
+  const target = place.address.split(".").map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
   return Buffer.concat([fixed, ...target, Buffer.from([0])]);
 }

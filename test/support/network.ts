@@ -1,21 +1,19 @@
 // A small internet on loopback: a name server, servers under test of any kind that find each other through it, slow links
 // between them, and one call that takes everything down again.
 
-import { makeSelfSigned } from "../../src/net/self-signed.ts";
-import { SlowProxy, type LinkQuality } from "../../src/testing/slow-proxy.ts";
-import { systemClock } from "../../src/util/clock.ts";
-import { systemRandom } from "../../src/util/random.ts";
+import { type LinkQuality, SlowProxy } from "../../src/testing/slow-proxy.ts";
 import { PORTS } from "./addresses.ts";
+import { TestAuthority } from "./certificates.ts";
 import { TestDns } from "./dns.ts";
 import { ejabberdMissing, startEjabberd } from "./ejabberd.ts";
 import { startMorendo } from "./morendo.ts";
 import { prosodyMissing, startProsody } from "./prosody.ts";
-import type { Identity, PeerOptions, RunningServer, ServerKind } from "./server.ts";
+import type { PeerOptions, RunningServer, ServerKind } from "./server.ts";
 
 const LAUNCHERS = { prosody: startProsody, ejabberd: startEjabberd, morendo: startMorendo };
 
 /** How a server joins the network: what is left out comes from the network. */
-export type JoinOptions = Omit<PeerOptions, "identity" | "dns"> & { readonly identity?: Identity };
+export type JoinOptions = Omit<PeerOptions, "identity" | "trust" | "dns">;
 
 /** Why a server of this kind cannot be started here, or undefined when it can. */
 export function missing(kind: ServerKind): string | undefined {
@@ -25,6 +23,8 @@ export function missing(kind: ServerKind): string | undefined {
 /** Name server, servers and links of one test. */
 export class Network {
   readonly dns: TestDns;
+  /** Issued the certificates of servers that federate by EXTERNAL; the others do not know it. */
+  readonly authority = TestAuthority.create();
   #servers: RunningServer[] = [];
   #proxies: SlowProxy[] = [];
   #others: (() => void | Promise<void>)[] = [];
@@ -37,10 +37,17 @@ export class Network {
     return new Network(await TestDns.start());
   }
 
-  /** Starts a server and makes its domain known. Its certificate is self-signed unless told. */
+  /** The options of a server in this network. With `dialback` its certificate leads to a root that no peer knows. */
+  complete(options: JoinOptions): PeerOptions {
+    const external = options.federation === "external";
+    const authority = external ? this.authority : TestAuthority.create("nobody's authority");
+    const { chain, key } = authority.issue([options.domain]);
+    return { ...options, identity: { certificate: chain, key }, trust: this.authority.root, dns: this.dns };
+  }
+
+  /** Starts a server and makes its domain known. */
   async start(kind: ServerKind, options: JoinOptions): Promise<RunningServer> {
-    const identity = options.identity ?? (await selfSigned(options.domain));
-    const server = await LAUNCHERS[kind]({ ...options, identity, dns: this.dns });
+    const server = await LAUNCHERS[kind](this.complete(options));
     this.adopt(server);
     return server;
   }
@@ -74,9 +81,4 @@ export class Network {
     await Promise.allSettled(stops);
     await this.dns.stop();
   }
-}
-
-/** A certificate of one's own for `domain`. */
-export function selfSigned(domain: string): Promise<Identity> {
-  return makeSelfSigned([domain], { clock: systemClock, random: systemRandom });
 }
