@@ -4,7 +4,9 @@
 import { Jid } from "../../jid/jid.ts";
 import type { TlsInfo } from "../../net/transport.ts";
 import { createMechanism, offeredMechanisms } from "../../sasl/mechanisms.ts";
+import { decodePayload, encodePayload } from "../../sasl/payload.ts";
 import type { SaslCondition, SaslServer, SaslStep } from "../../sasl/sasl-server.ts";
+import { asError } from "../../util/errors.ts";
 import { type Element, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import type { C2sContext } from "./context.ts";
@@ -67,16 +69,22 @@ export class SaslNegotiation {
 
   async #continue(element: Element): Promise<SaslReply> {
     const text = element.getText().trim();
-    const data = decode(text);
-    if (data === "incorrect-encoding") return failure("incorrect-encoding");
+    const data = text.length > MAX_TEXT ? undefined : decodePayload(text);
+    if (data === undefined) return failure("incorrect-encoding");
     const mechanism = this.#mechanism as SaslServer;
-    const step: SaslStep = await mechanism.step(data);
+    let step: SaslStep;
+    try {
+      step = await mechanism.step(data === "absent" ? undefined : data);
+    } catch (thrown) {
+      this.#context.log.error({ err: asError(thrown), host: this.#host }, "credentials could not be read");
+      return failure("temporary-auth-failure");
+    }
     switch (step.kind) {
       case "challenge":
-        return { outcome: "continue", element: xml("challenge", { xmlns: NS.sasl }, encode(step.data)) };
+        return { outcome: "continue", element: xml("challenge", { xmlns: NS.sasl }, encodePayload(step.data)) };
       case "success": {
         const user = Jid.of(step.user, this.#host);
-        return { outcome: "success", element: xml("success", { xmlns: NS.sasl }, encode(step.data)), user };
+        return { outcome: "success", element: xml("success", { xmlns: NS.sasl }, encodePayload(step.data)), user };
       }
       case "failure":
         return failure(step.condition);
@@ -86,17 +94,4 @@ export class SaslNegotiation {
 
 function failure(condition: SaslCondition): SaslReply {
   return { outcome: "failure", element: xml("failure", { xmlns: NS.sasl }, xml(condition)), condition };
-}
-
-/** Reads what a client sent: nothing at all, `=` for an empty text (RFC 6120 §6.4.2), or base64. */
-function decode(text: string): Buffer | undefined | "incorrect-encoding" {
-  if (text === "") return undefined;
-  if (text === "=") return Buffer.alloc(0);
-  if (text.length > MAX_TEXT || text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return "incorrect-encoding";
-  return Buffer.from(text, "base64");
-}
-
-function encode(data: Buffer | undefined): string | undefined {
-  if (data === undefined) return undefined;
-  return data.length === 0 ? "=" : data.toString("base64");
 }
