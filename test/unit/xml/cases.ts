@@ -1,0 +1,120 @@
+// Inputs for the stream parser, each with the verdict it must get however it is cut: what is legal, and everything that
+// XML 1.0, namespaces in XML or RFC 6120 §11 forbid and some parser in use lets through.
+
+export const HEADER =
+  "<?xml version='1.0'?><stream:stream to='a.test' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+
+export interface Case {
+  readonly name: string;
+  /** What comes after the opening tag; or the whole input when `bare`. */
+  readonly input: string | Buffer;
+  readonly bare?: true;
+  /** The condition of the fault; undefined when the input is legal. */
+  readonly fault?: string;
+}
+
+const NWF = "not-well-formed";
+
+export const CASES: readonly Case[] = [
+  { name: "a stanza", input: "<message to='b@a.test' type='chat'><body>hi &amp; &#x263A;</body></message>" },
+  { name: "CDATA", input: "<message><body><![CDATA[<x> ]] & ]]]]><![CDATA[>]]></body></message>" },
+  { name: "an attribute named __proto__", input: "<message __proto__='x' constructor='y'/>" },
+  { name: "line ends of all kinds", input: "<message a='1\r\n2\t3'><body>a\r\nb\rc\r\r\nd\r</body></message>" },
+  { name: "characters of two, three and four bytes", input: "<message><body>äß€𝄞</body></message>" },
+  { name: "an end tag with white space", input: "<message ><body >x</body\r\n></message\t>" },
+  { name: "names beyond ASCII", input: "<message><größe ä='1'/></message>" },
+  { name: "greater-than signs and brackets", input: "<message a='>]]>'><body>]] > ]>a</body></message>" },
+  { name: "the xml prefix", input: "<message xml:lang='de'><xml:x/></message>" },
+  { name: "a closed stream", input: "<presence/></stream:stream> \n" },
+  { name: "mismatched end tags", input: "<message><body></message></body>", fault: NWF },
+  { name: "an end tag that only begins alike", input: "<body></bodyx>", fault: NWF },
+  { name: "an end tag with nothing open", input: "</stream:stream></stream:stream>", fault: NWF },
+  { name: "an undeclared prefix on an element", input: "<x:message/>", fault: "bad-namespace-prefix" },
+  { name: "an undeclared prefix on an attribute", input: "<message x:a='1'/>", fault: "bad-namespace-prefix" },
+  {
+    name: "an undeclared prefix deep inside",
+    input: "<message><a><x:b/></a></message>",
+    fault: "bad-namespace-prefix",
+  },
+  { name: "a prefix out of its scope", input: "<iq><a xmlns:x='u'/><x:b/></iq>", fault: "bad-namespace-prefix" },
+  { name: "a stanza with a prefix", input: "<c:message xmlns:c='jabber:client'/>", fault: "bad-namespace-prefix" },
+  { name: "a child of the stream in no namespace", input: "<x xmlns=''/>", fault: "unsupported-stanza-type" },
+  { name: "a prefix bound to nothing", input: "<message xmlns:x=''/>", fault: NWF },
+  { name: "the xmlns prefix declared", input: "<message xmlns:xmlns='u'/>", fault: NWF },
+  { name: "the xml prefix bound anew", input: "<message xmlns:xml='u'/>", fault: NWF },
+  { name: "the xml namespace as default", input: "<m xmlns='http://www.w3.org/XML/1998/namespace'/>", fault: NWF },
+  { name: "duplicate attributes", input: "<message a='1' a='2'/>", fault: NWF },
+  { name: "duplicate attributes named as Object's members", input: "<message toString='1' toString='2'/>", fault: NWF },
+  { name: "duplicate attributes by namespace", input: "<m xmlns:x='u' xmlns:y='u' x:a='1' y:a='2'/>", fault: NWF },
+  { name: "an attribute without a value", input: "<message a/>", fault: NWF },
+  { name: "an attribute without quotes", input: "<message a=b/>", fault: NWF },
+  { name: "attributes without white space between", input: "<message a='1'b='2'/>", fault: NWF },
+  { name: "a less-than sign in an attribute", input: "<message a='<'/>", fault: NWF },
+  { name: "a bare ampersand in text", input: "<message><body>x & y</body></message>", fault: NWF },
+  { name: "a bare ampersand in an attribute", input: "<message a='x & y'/>", fault: NWF },
+  { name: "an ampersand at the end of text", input: "<message><body>x &</body></message>", fault: NWF },
+  { name: "an unknown entity", input: "<message><body>&foo;</body></message>", fault: NWF },
+  { name: "an unknown entity in an attribute", input: "<message a='&nbsp;'/>", fault: NWF },
+  { name: "a reference to NUL", input: "<message><body>&#0;</body></message>", fault: NWF },
+  { name: "a reference to half a surrogate pair", input: "<message><body>&#xD800;</body></message>", fault: NWF },
+  { name: "a reference beyond Unicode", input: "<message><body>&#x110000;</body></message>", fault: NWF },
+  { name: "an empty reference", input: "<message><body>&#;</body></message>", fault: NWF },
+  { name: "a control character in text", input: "<message><body>\u0001</body></message>", fault: NWF },
+  { name: "NUL in text", input: "<message><body>\u0000</body></message>", fault: NWF },
+  { name: "a control character in an attribute", input: "<message a='\u0008'/>", fault: NWF },
+  { name: "a control character in CDATA", input: "<message><![CDATA[\u0002]]></message>", fault: NWF },
+  { name: "U+FFFE", input: "<message><body>\ufffe</body></message>", fault: NWF },
+  { name: "the end of CDATA in text", input: "<message><body>a]]>b</body></message>", fault: NWF },
+  { name: "a name that begins with a digit", input: "<1message/>", fault: NWF },
+  { name: "a name with two colons", input: "<a:b:c/>", fault: NWF },
+  { name: "a name that begins with a colon", input: "<:a/>", fault: NWF },
+  { name: "a name that ends in a colon", input: "<a:/>", fault: NWF },
+  { name: "a name with a sign in it", input: "<mess$age/>", fault: NWF },
+  { name: "white space before a name", input: "< message/>", fault: NWF },
+  { name: "an empty tag", input: "<>", fault: NWF },
+  { name: "junk after the name of an end tag", input: "<message></message a='1'>", fault: NWF },
+  { name: "a slash in the middle of a tag", input: "<message / >", fault: NWF },
+  { name: "text between stanzas", input: "<message/>hello<message/>", fault: "bad-format" },
+  { name: "a reference between stanzas", input: "&amp;<message/>", fault: "bad-format" },
+  { name: "CDATA between stanzas", input: "<![CDATA[x]]><message/>", fault: "bad-format" },
+  { name: "a comment", input: "<message><!-- hi --></message>", fault: "restricted-xml" },
+  { name: "a comment between stanzas", input: "<!-- hi --><message/>", fault: "restricted-xml" },
+  { name: "a processing instruction", input: "<message><?php echo ?></message>", fault: "restricted-xml" },
+  { name: "a second XML declaration", input: "<?xml version='1.0'?><message/>", fault: "restricted-xml" },
+  { name: "a DTD inside", input: "<!DOCTYPE x><message/>", fault: "restricted-xml" },
+  { name: "other markup", input: "<!FOO><message/>", fault: NWF },
+  { name: "markup that is nearly CDATA", input: "<message><![CDATX[x]]></message>", fault: NWF },
+  { name: "a second root", input: "</stream:stream><a/>", fault: NWF },
+  { name: "text after the root", input: "</stream:stream>x<", fault: NWF },
+  {
+    name: "bytes that are not UTF-8",
+    input: Buffer.from("<message><body>\xe4</body></message>", "latin1"),
+    fault: NWF,
+  },
+  { name: "an overlong encoding", input: Buffer.from("<m><b>\xc0\xaf</b></m>", "latin1"), fault: NWF },
+  { name: "half a surrogate pair as bytes", input: Buffer.from("<m>\xed\xa0\x80</m>", "latin1"), fault: NWF },
+  { name: "a DTD first", bare: true, input: "<!DOCTYPE x [<!ENTITY a 'b'>]><x/>", fault: "restricted-xml" },
+  { name: "HTTP", bare: true, input: "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", fault: NWF },
+  { name: "a TLS hello", bare: true, input: Buffer.from([22, 3, 1, 2, 0, 1, 0]), fault: NWF },
+  { name: "a byte order mark", bare: true, input: `\ufeff${HEADER}`, fault: NWF },
+  { name: "XML 1.1", bare: true, input: HEADER.replace("1.0", "1.1"), fault: "unsupported-version" },
+  {
+    name: "another encoding",
+    bare: true,
+    input: HEADER.replace("?>", " encoding='ISO-8859-1'?>"),
+    fault: "unsupported-encoding",
+  },
+  { name: "the encoding named", bare: true, input: HEADER.replace("?>", ' encoding="utf-8" standalone="yes" ?>') },
+  { name: "no XML declaration", bare: true, input: ` ${HEADER.slice(21)}` },
+  { name: "a malformed XML declaration", bare: true, input: HEADER.replace("version='1.0'", "vers='1.0'"), fault: NWF },
+  { name: "an endless XML declaration", bare: true, input: `<?xml ${" ".repeat(300)}`, fault: NWF },
+  { name: "white space before the declaration", bare: true, input: ` ${HEADER}`, fault: "restricted-xml" },
+  { name: "another root", bare: true, input: "<html>", fault: "invalid-namespace" },
+  {
+    name: "another element of the stream's namespace",
+    bare: true,
+    input: HEADER.replace("<stream:stream", "<stream:features"),
+    fault: "bad-format",
+  },
+  { name: "an undeclared stream prefix", bare: true, input: "<stream:stream>", fault: "bad-namespace-prefix" },
+];
