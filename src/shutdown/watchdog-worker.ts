@@ -52,8 +52,9 @@ export function watchdogWorker(load: NodeJS.Require): void {
   const print = (text: string): void => {
     let fd = 2;
     try {
-      // A second opening that does not block: whoever reads our output may be what is stuck.
-      fd = fs.openSync("/dev/fd/2", fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_NONBLOCK);
+      // A second opening that does not block: whoever reads our output may be what is stuck. A file never is.
+      if (!fs.fstatSync(2).isFile())
+        fd = fs.openSync("/dev/fd/2", fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_NONBLOCK);
     } catch {
       fd = 2; // A socket cannot be opened a second time.
     }
