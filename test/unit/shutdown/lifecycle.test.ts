@@ -357,6 +357,22 @@ describe("Lifecycle.stop", () => {
     assert.deepEqual(outcomes(report, "quit"), { flush: "done" });
   });
 
+  it("ends with the code of a fatal error that comes up during the run", async () => {
+    const { clock, lifecycle } = running();
+    lifecycle.attach("close", { name: "slow", run: () => clock.sleep(500) });
+    const run = lifecycle.stop(REQUEST);
+    void lifecycle.stop({ ...REQUEST, trigger: "fatal error", error: new Error("came up late") });
+    const report = await finish(clock, run);
+    assert.equal(report.exitCode, 1);
+    assert.match(report.error ?? "", /came up late/);
+  });
+
+  it("leaves no timer behind when a participant with a limit of its own is done early", async () => {
+    const { clock, lifecycle } = running();
+    lifecycle.attach("close", { name: "quick", timeoutMs: 4_000, run: () => undefined });
+    await finish(clock, lifecycle.stop(REQUEST), 1);
+  });
+
   it("does nothing at a second or third signal when nothing is stopping", () => {
     const { lifecycle } = running();
     lifecycle.hurry("SIGINT");
