@@ -7,7 +7,7 @@ const SRV_PREFIX = "_xmpp-server.";
 
 /** Tells whether the peer's certificate is valid for `domain`, which is prepared. False without TLS. */
 export function isCertifiedFor(tls: TlsInfo | undefined, domain: string): boolean {
-  return tls?.chainTrusted && tls.peerNames.some((name) => covers(name.toLowerCase(), domain));
+  return tls?.chainTrusted === true && tls.peerNames.some((name) => covers(name.toLowerCase(), domain));
 }
 
 function covers(name: string, domain: string): boolean {

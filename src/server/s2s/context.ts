@@ -22,7 +22,7 @@ export type Connected =
 export type Connect = (domain: string, local: string, signal: AbortSignal) => Promise<Connected>;
 
 /** Puts an XML stream on a transport. */
-export type OpenStream = (transport: Transport, role: "initiator" | "receiver", handler: StreamHandler) => XmlStream;
+export type OpenStream = (transport: Transport, handler: StreamHandler) => XmlStream;
 
 /** What the parts of s2s share. */
 export interface S2sContext {

@@ -53,15 +53,19 @@ export class Fates {
     return this.#taken;
   }
 
-  /** Opens an entry. */
+  /**
+   * Opens an entry. Answers from server to server are carried and owed to nobody: whoever asked will ask again if it
+   * matters; and if an answer to a ping had to be proved by another ping, two servers would never be done.
+   */
   take(stanza: Stanza, domain: string): Owed {
-    this.#taken++;
+    const settled = isServerAnswer(stanza);
+    if (!settled) this.#taken++;
     return {
       stanza,
       domain,
       size: stanza.text.length,
       broken: 0,
-      settled: false,
+      settled,
       written: false,
       standsInFor: undefined,
     };
@@ -106,6 +110,10 @@ export class Fates {
     }
     return fresh;
   }
+}
+
+function isServerAnswer({ kind, type, from, to }: Stanza): boolean {
+  return kind === "iq" && (type === "result" || type === "error") && from.local === "" && to?.local === "";
 }
 
 /** How a stanza is named in the report: `message romeo@a.test/x -> juliet@b.test id=7`. */

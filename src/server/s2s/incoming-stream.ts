@@ -78,14 +78,14 @@ export class IncomingStream implements StreamHandler {
   #handled: HandledCounter | undefined;
   /** Everything that ever came, to notice that nothing does any more. */
   #seen = 0;
-  #busy = false;
+  #isDelivering = false;
 
   constructor({ context, accepted, verifier, onOver }: IncomingStreamOptions) {
     this.#context = context;
     this.#verifier = verifier;
     this.#onOver = onOver;
     this.#lastUsed = context.clock.now();
-    this.#stream = context.openStream(accepted.transport, "receiver", this);
+    this.#stream = context.openStream(accepted.transport, this);
     this.#stream.setLimits(BEFORE_AUTH);
     this.#authTimer = context.wheel.add(context.config.auth_timeout, () => this.#end("connection-timeout"));
     accepted.ready.catch((thrown: unknown) => {
@@ -104,7 +104,9 @@ export class IncomingStream implements StreamHandler {
    * too. Resolves when the stream is over.
    */
   async finish(timeoutMs: number, error: StreamError): Promise<void> {
-    for (let turn = 0, seen = -1; turn < MAX_QUIET_TURNS && (seen !== this.#seen || this.#busy); turn++) {
+    let seen = -1;
+    for (let turn = 0; turn < MAX_QUIET_TURNS; turn++) {
+      if (seen === this.#seen && !this.#isDelivering) break;
       seen = this.#seen;
       await this.#context.clock.turn();
     }
@@ -354,14 +356,14 @@ export class IncomingStream implements StreamHandler {
   }
 
   async #handledLater(pending: Promise<void>): Promise<void> {
-    this.#busy = true;
+    this.#isDelivering = true;
     try {
       await pending;
       this.#handled?.count();
     } catch (thrown) {
       this.#notHandled(thrown);
     } finally {
-      this.#busy = false;
+      this.#isDelivering = false;
     }
   }
 

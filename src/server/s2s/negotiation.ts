@@ -77,7 +77,7 @@ class Negotiation implements StreamHandler {
       this.#fail("no answer in time", new StreamError("connection-timeout")),
     );
     options.signal.addEventListener("abort", this.#aborted);
-    this.#stream = this.#context.openStream(transport, "initiator", this.#handler);
+    this.#stream = this.#context.openStream(transport, this.#handler);
     this.#stream.sendHeader({ from: options.local, to: options.remote });
   }
 

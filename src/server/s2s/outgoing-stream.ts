@@ -61,6 +61,8 @@ export class OutgoingStream implements StreamHandler {
   #enabling: boolean;
   #window = new AckWindow<Owed>();
   #unprovedSize = 0;
+  /** How many in the window are still owed; the others, such as answers to pings, are worth no question of their own. */
+  #wanting = 0;
   #blocked = false;
   /** How much the question under way covers; undefined when none is. */
   #asked: number | undefined;
@@ -92,7 +94,12 @@ export class OutgoingStream implements StreamHandler {
     return this.#closing === "no" && !this.#blocked;
   }
 
-  /** How many stanzas lack proof, and their size. */
+  /** How many stanzas that are owed lack proof. */
+  get wanting(): number {
+    return this.#wanting;
+  }
+
+  /** How many stanzas lack proof in all, and their size. */
   get unproved(): number {
     return this.#window.pending;
   }
@@ -108,9 +115,11 @@ export class OutgoingStream implements StreamHandler {
     this.#unprovedSize += owed.size;
     this.#lastUsed = this.#context.clock.now();
     if (!this.#stream.send(owed.stanza.text)) this.#blocked = true;
+    if (!owed.settled) this.#wanting++;
     if (this.#asked !== undefined) return;
-    if (this.#urgentMs !== undefined) this.#askAtEndOfTurn();
-    else if (this.#window.pending >= ASK_AFTER[this.#proof].count) this.#ask();
+    if (this.#window.pending >= ASK_AFTER[this.#proof].count) this.#askAtEndOfTurn();
+    else if (owed.settled) return;
+    else if (this.#urgentMs !== undefined) this.#askAtEndOfTurn();
     else this.#askWhenQuiet();
   }
 
@@ -118,7 +127,7 @@ export class OutgoingStream implements StreamHandler {
   hurry(answerMs: number): void {
     this.#urgentMs = answerMs;
     if (this.#asked !== undefined) this.#awaitAnswer();
-    this.#askAtEndOfTurn();
+    if (this.#wanting > 0) this.#askAtEndOfTurn();
   }
 
   /** Closes in order; what the peer's closing tag proves is proved. Resolves when the stream is over. */
@@ -131,9 +140,12 @@ export class OutgoingStream implements StreamHandler {
     await this.#stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
   }
 
-  /** Tears the stream down. */
-  destroy(): void {
+  /** Tears the stream down and returns what lacks proof. */
+  abandon(): Owed[] {
+    const left = this.#window.takeAll();
+    this.#wanting = 0;
     this.#stream.destroy();
+    return left;
   }
 
   onHeader(): void {
@@ -180,6 +192,7 @@ export class OutgoingStream implements StreamHandler {
     if (closedByUs && end.peerClosed && !peersFault) {
       this.#window.proveUpTo(this.#window.sent, (owed) => this.#proved(owed, "closed"));
     }
+    this.#wanting = 0;
     this.#owner.onGone(this.#window.takeAll(), end);
   }
 
@@ -218,7 +231,7 @@ export class OutgoingStream implements StreamHandler {
 
   #afterAnswer(progress: boolean): void {
     this.#answered();
-    if (this.#window.pending === 0 || this.#closing !== "no") return;
+    if (this.#wanting === 0 || this.#closing !== "no") return;
     if (this.#urgentMs === undefined) this.#askWhenQuiet();
     else if (progress) this.#askAtEndOfTurn();
     else this.#askLater(ASK_AGAIN_MS);
@@ -226,6 +239,7 @@ export class OutgoingStream implements StreamHandler {
 
   #proved(owed: Owed, evidence: Evidence): void {
     this.#unprovedSize -= owed.size;
+    if (!owed.settled) this.#wanting--;
     this.#owner.onProved(owed, evidence);
   }
 
@@ -293,7 +307,7 @@ export class OutgoingStream implements StreamHandler {
   #onIdle(): void {
     const { clock, config } = this.#context;
     const left = this.#lastUsed + config.idle_timeout - clock.now();
-    if (left > 0 || this.#window.pending > 0) this.#idleTimer.restart(Math.max(left, ASK_AFTER.ping.ms));
+    if (left > 0 || this.#wanting > 0) this.#idleTimer.restart(Math.max(left, ASK_AFTER.ping.ms));
     else void this.close(config.close_timeout);
   }
 }

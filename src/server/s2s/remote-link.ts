@@ -85,7 +85,7 @@ export class RemoteLink implements StreamOwner {
 
   /** How many were written and lack proof. */
   get unproved(): number {
-    return this.#stream?.unproved ?? 0;
+    return this.#stream?.wanting ?? 0;
   }
 
   /** How many have no fate yet. */
@@ -157,7 +157,7 @@ export class RemoteLink implements StreamOwner {
     for (const { owed, next } of this.#returning) for (const each of owed.slice(next)) this.#fates.lose(each);
     this.#returning = [];
     for (const owed of this.#queue.takeAll()) this.#fates.lose(owed);
-    this.#stream?.destroy();
+    for (const owed of this.#stream?.abandon() ?? []) this.#fates.lose(owed);
   }
 
   onProved(owed: Owed, evidence: Evidence): void {
@@ -196,6 +196,7 @@ export class RemoteLink implements StreamOwner {
     const error = new StanzaError("remote-server-timeout", "the stream broke before the stanza was acknowledged");
     const again: Owed[] = [];
     for (const owed of unproved) {
+      if (owed.settled) continue;
       owed.broken++;
       const isPresence = owed.stanza.kind === "presence";
       if (!isPresence && this.#fates.giveBack(owed, error)) continue;

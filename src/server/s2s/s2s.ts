@@ -300,6 +300,7 @@ function streamOpener(clock: Clock, config: Config["s2s"]): OpenStream {
     rate: config.rate,
     burst: config.burst,
   };
-  return (transport, _role, handler) =>
-    createXmlStream({ transport, clock, contentNamespace: NS.server, limits, handler });
+  const closeTimeoutMs = config.close_timeout;
+  return (transport, handler) =>
+    createXmlStream({ transport, clock, contentNamespace: NS.server, limits, closeTimeoutMs, handler });
 }

@@ -1,0 +1,324 @@
+// Two kinds of parties for the tests of s2s, on loopback: `Side` is the real thing with a stand-in for the router, and
+// `ScriptedPeer` is a server that does exactly what a test tells it to, also what no server should.
+
+import { configSchema } from "../../../../src/config/schema.ts";
+import type { NameServer } from "../../../../src/net/name-server.ts";
+import { Resolver } from "../../../../src/net/resolver.ts";
+import { TcpNetwork } from "../../../../src/net/tcp.ts";
+import { makeContext } from "../../../../src/net/tls-contexts.ts";
+import type { Accepted, CertificateSource, Listener, Network, Transport } from "../../../../src/net/transport.ts";
+import { S2s } from "../../../../src/server/s2s/s2s.ts";
+import type { Evidence, Fate, PhaseContext, Progress } from "../../../../src/shutdown/types.ts";
+import type { Stanza } from "../../../../src/stanza/stanza.ts";
+import { errorReply, resultOf } from "../../../../src/stanza/stanza-error.ts";
+import type { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import type { Clock } from "../../../../src/util/clock.ts";
+import { Deadline } from "../../../../src/util/deadline.ts";
+import { silentLog } from "../../../../src/util/log.ts";
+import { systemRandom } from "../../../../src/util/random.ts";
+import type { Element } from "../../../../src/xml/element.ts";
+import { NS } from "../../../../src/xml/ns.ts";
+import { type StreamHeader, StreamParser } from "../../../../src/xml/stream-parser.ts";
+import { TestAuthority } from "../../../support/certificates.ts";
+import { stanza } from "../../../support/stanzas.ts";
+
+const LIMITS = { maxStanzaBytes: 1_000_000, maxDepth: 64, maxAttributes: 64 };
+
+/** A certificate for `host` issued by `authority`, trusting what `authority` issued. */
+export function certificatesOf(host: string, authority: TestAuthority): CertificateSource {
+  const { chain, key } = authority.issue([host]);
+  const context = makeContext(chain, key, [authority.root]);
+  return { contextFor: () => context };
+}
+
+/** Domains and where they are. */
+export type Routes = Map<string, { host: string; port: number }>;
+
+function namesFrom(routes: Routes): NameServer {
+  const nothing = (): never => {
+    throw Object.assign(new Error("not found"), { code: "ENOTFOUND" });
+  };
+  return {
+    resolveSrv: async (name) => {
+      const route = routes.get(name.replace("_xmpp-server._tcp.", ""));
+      return route === undefined ? nothing() : [{ name: route.host, port: route.port, priority: 0, weight: 0 }];
+    },
+    resolve4: async () => nothing(),
+    resolve6: async () => nothing(),
+    close: () => undefined,
+  };
+}
+
+/** A fate as it was recorded. */
+export interface Recorded {
+  readonly domain: string;
+  readonly fate: Fate;
+  readonly evidence: Evidence | undefined;
+  readonly name: string | undefined;
+}
+
+export interface SideOptions {
+  readonly host: string;
+  readonly clock: Clock;
+  readonly routes: Routes;
+  readonly network?: Network;
+  readonly certificates?: CertificateSource;
+  readonly config?: Record<string, unknown>;
+  readonly deliver?: (stanza: Stanza) => void | Promise<void>;
+  /** Whether local senders are there to be told; yes unless set. */
+  readonly sendersPresent?: boolean;
+}
+
+/** A real S2s with a stand-in for the router: answers pings, keeps what else arrives. */
+export class Side {
+  readonly host: string;
+  readonly s2s: S2s;
+  readonly delivered: Stanza[] = [];
+  readonly returned: string[] = [];
+  readonly fates: Recorded[] = [];
+  sendersPresent: boolean;
+  #options: SideOptions;
+
+  constructor(options: SideOptions) {
+    const { host, clock, routes, certificates } = options;
+    this.host = host;
+    this.#options = options;
+    this.sendersPresent = options.sendersPresent ?? true;
+    this.s2s = new S2s({
+      config: configSchema.parse({
+        s2s: { listen: ["127.0.0.1:0"], require_tls: false, ...options.config },
+      }).s2s,
+      hosts: [host],
+      clock,
+      random: systemRandom,
+      log: silentLog,
+      network: options.network ?? new TcpNetwork({ clock, log: silentLog }),
+      resolver: new Resolver({
+        clock,
+        random: systemRandom,
+        config: { servers: [], timeout: 5_000 },
+        nameServer: namesFrom(routes),
+      }),
+      certificates: certificates ?? certificatesOf(host, TestAuthority.create(`nobody knows ${host}`)),
+      obligations: {
+        settle: (domain, fate, { evidence, name }) => {
+          this.fates.push({ domain, fate, evidence, name });
+        },
+      },
+      deliver: (arrived) => this.#deliver(arrived),
+      returnToSender: (back, error) => {
+        if (!this.sendersPresent || errorReply(back, error) === undefined) return false;
+        this.returned.push(`${back.id ?? ""} ${error.condition}`);
+        return true;
+      },
+    });
+  }
+
+  async start(): Promise<this> {
+    await this.s2s.start();
+    const [address = ""] = this.s2s.listening;
+    this.#options.routes.set(this.host, { host: "127.0.0.1", port: Number(address.split(":")[1]) });
+    return this;
+  }
+
+  presence(count: number, to: string, type?: string): void {
+    for (let n = 0; n < count; n++) {
+      const attrs = { from: `user${n}@${this.host}/r`, to, id: `p${n}` };
+      this.s2s.send(stanza("presence", type === undefined ? attrs : { ...attrs, type }));
+    }
+  }
+
+  message(id: string, to: string): void {
+    this.s2s.send(stanza("message", { from: `user@${this.host}/r`, to, id, type: "chat" }));
+  }
+
+  /** How many stanzas had each fate, such as `proved/pong`. */
+  get counts(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { fate, evidence } of this.fates) {
+      const key = evidence === undefined ? fate : `${fate}/${evidence}`;
+      counts[key] = (counts[key] ?? 0) + 1;
+    }
+    return counts;
+  }
+
+  #deliver(arrived: Stanza): void | Promise<void> {
+    if (arrived.kind === "iq" && arrived.to?.toString() === this.host) {
+      if (arrived.type === "get") this.s2s.send(resultOf(arrived));
+      else this.s2s.onIqAnswer(arrived);
+      return undefined;
+    }
+    this.delivered.push(arrived);
+    return this.#options.deliver?.(arrived);
+  }
+}
+
+/** A phase of `ms`, as the pipeline would make one. */
+export function phaseOf(
+  clock: Clock,
+  ms: number,
+): PhaseContext & { readonly seen: Progress[]; readonly end: () => void } {
+  const deadline = new Deadline(clock, ms);
+  const seen: Progress[] = [];
+  return {
+    phase: "drain-s2s",
+    cause: "stop",
+    reason: "test",
+    signal: deadline.signal,
+    remaining: () => deadline.remaining(),
+    lease: (name) => ({ name, release: () => undefined }),
+    progress: (progress) => seen.push(progress),
+    seen,
+    end: () => deadline.cancel(),
+  };
+}
+
+/** Gives the event loop its turns until `holds`, without moving the clock; fails after a generous while. */
+export async function until(holds: () => boolean, what: string): Promise<void> {
+  const limit = performance.now() + 10_000;
+  while (!holds()) {
+    if (performance.now() > limit) throw new Error(`it never came to this: ${what}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Moves a manual clock on by small steps until `holds`, letting input and output have their turns between them. */
+export async function advanceUntil(
+  clock: ManualClock,
+  holds: () => boolean,
+  what: string,
+  maxMs = 600_000,
+): Promise<void> {
+  const end = clock.now() + maxMs;
+  while (!holds()) {
+    if (clock.now() > end) throw new Error(`it never came to this: ${what}`);
+    for (let turn = 0; turn < 20 && !holds(); turn++) await new Promise((resolve) => setImmediate(resolve));
+    if (!holds()) await clock.advance(50);
+  }
+}
+
+/** What a scripted peer does with a connection; what is left out is what a good server does. */
+export interface Script {
+  /** Features offered beside dialback. */
+  readonly features?: string;
+  readonly version?: string;
+  /** Sees each stanza and each ack request; return false to keep the peer from its ordinary answer. */
+  onElement?(element: Element, connection: PeerConnection): boolean | undefined;
+  onHeader?(connection: PeerConnection): boolean | undefined;
+  onClosing?(connection: PeerConnection): boolean | undefined;
+}
+
+/** One connection to a scripted peer. */
+export class PeerConnection {
+  readonly transport: Transport;
+  readonly stanzas: Element[] = [];
+  header: StreamHeader | undefined;
+  handled = 0;
+
+  constructor(transport: Transport) {
+    this.transport = transport;
+  }
+
+  /** True once the test has torn it down: what still came is not handled. */
+  gone = false;
+
+  send(text: string): void {
+    if (!this.gone) this.transport.write(text);
+  }
+
+  tearDown(): void {
+    this.gone = true;
+    this.transport.destroy();
+  }
+}
+
+/** A server under a test's control. It accepts every dialback key and calls every key valid. */
+export class ScriptedPeer {
+  readonly domain: string;
+  readonly connections: PeerConnection[] = [];
+  script: Script;
+  #listener: Listener | undefined;
+
+  constructor(domain: string, script: Script = {}) {
+    this.domain = domain;
+    this.script = script;
+  }
+
+  async start(network: Network, routes: Routes): Promise<this> {
+    this.#listener = await network.listen({ host: "127.0.0.1", port: 0 }, (accepted) => this.#accept(accepted));
+    routes.set(this.domain, { host: "127.0.0.1", port: this.#listener.port });
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    await this.#listener?.close();
+    for (const { transport } of this.connections) transport.destroy();
+  }
+
+  /** Every stanza that came, over all connections, without pings. */
+  get stanzas(): Element[] {
+    return this.connections.flatMap((connection) => connection.stanzas);
+  }
+
+  #accept({ transport }: Accepted): void {
+    const connection = new PeerConnection(transport);
+    this.connections.push(connection);
+    const parser = new StreamParser(
+      {
+        onHeader: (header) => this.#onHeader(header, connection),
+        onElement: (element) => this.#onElement(element, connection),
+        onEndTag: () => {
+          if (this.script.onClosing?.(connection) === false) return;
+          connection.send("</stream:stream>");
+          transport.end();
+        },
+        onFault: () => transport.destroy(),
+      },
+      LIMITS,
+    );
+    transport.setReader({
+      onData: (chunk) => parser.write(chunk),
+      onEnd: () => transport.end(),
+      onDrain: () => undefined,
+      onClose: () => undefined,
+    });
+  }
+
+  #onHeader(header: StreamHeader, connection: PeerConnection): void {
+    connection.header = header;
+    if (this.script.onHeader?.(connection) === false) return;
+    const version = this.script.version ?? "version='1.0'";
+    const attrs = `xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}' id='peer-id'`;
+    connection.send(`<?xml version='1.0'?><stream:stream ${attrs} from='${this.domain}' ${version}>`);
+    if (version === "") return;
+    const dialback = `<dialback xmlns='${NS.dialbackFeature}'><errors/></dialback>`;
+    connection.send(`<stream:features>${dialback}${this.script.features ?? ""}</stream:features>`);
+  }
+
+  #onElement(element: Element, connection: PeerConnection): void {
+    if (connection.gone) return;
+    const isStanza = ["message", "presence", "iq"].includes(element.name);
+    if (isStanza) connection.handled++;
+    if (isStanza && element.getChild("ping", NS.ping) === undefined) connection.stanzas.push(element);
+    if (this.script.onElement?.(element, connection) === false) return;
+    const { from, to, id } = element.attrs;
+    if (element.is("result", NS.dialback)) connection.send(`<db:result from='${to}' to='${from}' type='valid'/>`);
+    if (element.is("verify", NS.dialback)) {
+      connection.send(`<db:verify from='${to}' to='${from}' id='${id}' type='valid'/>`);
+    }
+    if (element.is("enable", NS.sm)) {
+      connection.handled = 0;
+      connection.send(`<enabled xmlns='${NS.sm}'/>`);
+    }
+    if (element.is("r", NS.sm)) connection.send(`<a xmlns='${NS.sm}' h='${connection.handled}'/>`);
+  }
+}
+
+/** The feature by which a peer offers acknowledgements. */
+export const OFFERS_SM = `<sm xmlns='${NS.sm}'/>`;
+
+/** Answers a ping as the router of `side` would see it. */
+export function pong(ping: Element, side: Side): void {
+  const { from, to, id } = ping.attrs;
+  side.s2s.onIqAnswer(stanza("iq", { type: "result", from: to ?? "", to: from ?? "", id: id ?? "" }));
+}
