@@ -70,7 +70,8 @@ class TcpListener implements Listener {
     this.host = options.host;
     this.port = typeof address === "object" && address !== null ? address.port : options.port;
     server.on("connection", (socket) => this.#take(socket));
-    // EMFILE and its like: the kernel has turned that one connection away, the socket still listens.
+    // One connection could not be taken; the socket still listens. Of EMFILE nothing is heard here: libuv turns away those
+    // who wait, by a descriptor it keeps for that, and neither stops nor spins.
     server.on("error", (error) => this.#complain("a connection could not be accepted", error));
   }
 
