@@ -1,5 +1,5 @@
 // What a SASL mechanism looks like to the stream that speaks it: messages in, steps out. Mechanisms know nothing of XML,
-// sockets or the store; base64 and the elements around it belong to the stream (payload.ts helps).
+// sockets or the store; base64 and the elements around it belong to the stream.
 
 /** The conditions of RFC 6120 §6.5 that a server sends. */
 export type SaslCondition =

@@ -16,12 +16,14 @@ export interface ClientFirst {
 
 /** The client's last message. */
 export interface ClientFinal {
-  readonly channelBinding: string;
+  /** The GS2 header and what the client bound to, as bytes. */
+  readonly channelBinding: Buffer;
   readonly nonce: string;
-  readonly proof: string;
+  readonly proof: Buffer;
   readonly withoutProof: string;
 }
 
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const GS2 = /^(?:([ny])|p=([A-Za-z0-9.-]+)),(?:a=([^,\0]+))?,/;
 // A mandatory extension (`m=`) may only stand at the beginning, where this does not allow it: none is supported.
 const FIRST_BARE = /^n=([^,\0]+),r=([\x21-\x2B\x2D-\x7E]+)((?:,[A-Za-z]=[^,\0]+)*)$/;
@@ -42,11 +44,17 @@ export function parseClientFirst(message: string): ClientFirst | undefined {
 
 /** Reads the client's last message. */
 export function parseClientFinal(message: string): ClientFinal | undefined {
-  const [, withoutProof, channelBinding, nonce, proof] = FINAL.exec(message) ?? [];
-  if (withoutProof === undefined || channelBinding === undefined || nonce === undefined || proof === undefined) {
+  const [, withoutProof, binding, nonce, proofText] = FINAL.exec(message) ?? [];
+  const channelBinding = decodeBase64(binding);
+  const proof = decodeBase64(proofText);
+  if (withoutProof === undefined || nonce === undefined || channelBinding === undefined || proof === undefined) {
     return undefined;
   }
   return { channelBinding, nonce, proof, withoutProof };
+}
+
+function decodeBase64(text: string | undefined): Buffer | undefined {
+  return text !== undefined && BASE64.test(text) ? Buffer.from(text, "base64") : undefined;
 }
 
 /** Undoes the escapes of a name: `=2C` is a comma, `=3D` an equals sign, and nothing else begins with one. */

@@ -2,7 +2,6 @@
 // RFC 9266). A name without an account goes through the same steps with decoy keys and fails where a wrong password does.
 
 import type { Random } from "../util/random.ts";
-import { decodeBase64 } from "./payload.ts";
 import {
   type CredentialSource,
   type Credentials,
@@ -93,14 +92,12 @@ export class ScramServer implements SaslServer {
     const { hash, plus, binding } = this.#options;
     const { keys, known, user } = begun.credentials;
     const final = parseClientFinal(message);
-    const proof = final && decodeBase64(final.proof);
-    const bound = final && decodeBase64(final.channelBinding);
-    if (final === undefined || proof === undefined || bound === undefined) return failure("malformed-request");
+    if (final === undefined) return failure("malformed-request");
     const expected = Buffer.concat([Buffer.from(begun.gs2Header), plus ? (binding ?? EMPTY) : EMPTY]);
     const authMessage = `${begun.clientFirstBare},${begun.serverFirst},${final.withoutProof}`;
     // All is computed before anything is said, so that an attacker cannot tell by the clock which check failed.
-    const proved = proofFits(hash, keys, authMessage, proof);
-    const sameChannel = sameBytes(bound, expected);
+    const proved = proofFits(hash, keys, authMessage, final.proof);
+    const sameChannel = sameBytes(final.channelBinding, expected);
     const sameNonce = sameBytes(Buffer.from(final.nonce), Buffer.from(begun.nonce));
     if (!proved || !known || !sameChannel || !sameNonce) return failure("not-authorized");
     const data = Buffer.from(`v=${serverSignature(hash, keys, authMessage).toString("base64")}`);
