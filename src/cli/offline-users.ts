@@ -4,9 +4,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { UserAdmin } from "../control/user-admin.ts";
+import type { Jid } from "../jid/jid.ts";
 import { Accounts } from "../server/accounts.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { LmdbStore } from "../store/lmdb.ts";
+import type { Store } from "../store/store.ts";
 import { accountsPort } from "./accounts-port.ts";
 import { makeDataFolder } from "./first-run.ts";
 import type { Io } from "./io.ts";
@@ -17,18 +19,42 @@ export interface OpenedUsers {
   close(): Promise<void>;
 }
 
-const nothing = (): void => undefined;
-
 /** Opens the store of the configured data folder, making it when it is not there. */
 export async function openUsers(config: Config, { clock, random }: Pick<Io, "clock" | "random">): Promise<OpenedUsers> {
   if (!existsSync(config.data)) await makeDataFolder(config.data);
   const store = await LmdbStore.open({ path: join(config.data, "store"), clock });
   // Nobody is connected: nobody has to be told of changes.
-  const accounts = new Accounts({ store, random, iterations: config.auth.iterations, removed: nothing });
-  const rosters = new StoredRosters({ store, random, changed: nothing });
+  const rosters = new StoredRosters({ store, random, changed: () => undefined });
+  const accounts = new Accounts({
+    store,
+    random,
+    iterations: config.auth.iterations,
+    removed: async (account) => {
+      await rosters.removeAll(account);
+      await forgetInModules(store, config.modules, account);
+    },
+  });
   const users = new UserAdmin({
     accounts: accountsPort(() => ({ accounts, rosters })),
     hosts: config.hosts.map(({ name }) => name),
   });
   return { users, close: () => store.close() };
+}
+
+const SLICE = 1_000;
+
+/**
+ * Removes what modules keep for an account. They are not loaded, so this goes by their convention: what belongs to an
+ * account stands under its bare JID, the first part of the key.
+ */
+async function forgetInModules(store: Store, modules: readonly string[], account: Jid): Promise<void> {
+  for (const module of modules) {
+    const collection = `module:${module}`;
+    for (;;) {
+      const entries = await store.range(collection, [account.toString()], SLICE);
+      await store.batch(entries.map(([key]) => ({ op: "delete", collection, key })));
+      if (entries.length < SLICE) break;
+    }
+  }
+  await store.flushed();
 }

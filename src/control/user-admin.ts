@@ -69,7 +69,7 @@ export class UserAdmin {
     await this.#accounts.create(account, password);
   }
 
-  /** Changes the password. Rejects with `MORENDO_NO_ACCOUNT` when there is no such account. */
+  /** Changes the password. Rejects with `MORENDO_ACCOUNT_UNKNOWN` when there is no such account. */
   async setPassword(text: string, password: string): Promise<void> {
     const account = await this.#existing(text);
     this.#checkPassword(password);
@@ -106,7 +106,7 @@ export class UserAdmin {
   async import(entries: readonly AccountEntry[]): Promise<number> {
     const [problem] = await this.check(entries);
     if (problem !== undefined) {
-      throw new MorendoError("MORENDO_BAD_ACCOUNT", `entry ${problem.index + 1}: ${problem.message}`);
+      throw new MorendoError("MORENDO_ACCOUNT_NAME", `entry ${problem.index + 1}: ${problem.message}`);
     }
     const accounts = entries.map((entry) => ({ account: this.#parse(entry.jid), password: entry.password, entry }));
     await this.#accounts.createMany(accounts);
@@ -132,17 +132,17 @@ export class UserAdmin {
   async #existing(text: string): Promise<Jid> {
     const account = this.#parse(text);
     if (await this.#accounts.exists(account)) return account;
-    throw new MorendoError("MORENDO_NO_ACCOUNT", `there is no account ${account}`);
+    throw new MorendoError("MORENDO_ACCOUNT_UNKNOWN", `there is no account ${account}`);
   }
 
   #checkPassword(password: string): void {
     const problem = password === "" ? "the password is empty" : this.#accounts.passwordProblem(password);
-    if (problem !== undefined) throw new MorendoError("MORENDO_BAD_PASSWORD", problem);
+    if (problem !== undefined) throw new MorendoError("MORENDO_PASSWORD_INVALID", problem);
   }
 
   #parse(text: string): Jid {
     const account = this.#read(text);
-    if (typeof account === "string") throw new MorendoError("MORENDO_BAD_ACCOUNT", account);
+    if (typeof account === "string") throw new MorendoError("MORENDO_ACCOUNT_NAME", account);
     return account;
   }
 

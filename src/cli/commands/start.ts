@@ -130,6 +130,7 @@ function describeFailure(error: string, { c2s, s2s }: Config): string {
     ["c2s.listen_tls", c2s.listen_tls],
     ["s2s.listen", s2s.listen],
   ];
+  if (message.includes("option ")) return message;
   const named = lists.find(([, addresses]) => addresses.some((address) => message.includes(address)));
   return named === undefined ? message : `${message}; the option is ${named[0]}`;
 }

@@ -58,19 +58,19 @@ describe("UserAdmin", () => {
 
   it("refuses what is not the name of an account", async () => {
     for (const text of ["", "a.test", "x@a.test/resource", "@a.test"]) {
-      await assert.rejects(users.add(text, "p"), code("MORENDO_BAD_ACCOUNT"), text);
+      await assert.rejects(users.add(text, "p"), code("MORENDO_ACCOUNT_NAME"), text);
     }
   });
 
   it("refuses passwords that cannot be used", async () => {
-    await assert.rejects(users.add("x@a.test", ""), code("MORENDO_BAD_PASSWORD"));
-    await assert.rejects(users.add("x@a.test", "bad"), code("MORENDO_BAD_PASSWORD"));
+    await assert.rejects(users.add("x@a.test", ""), code("MORENDO_PASSWORD_INVALID"));
+    await assert.rejects(users.add("x@a.test", "bad"), code("MORENDO_PASSWORD_INVALID"));
     assert.equal(accounts.passwords.size, 0);
   });
 
   it("changes and removes only accounts that exist", async () => {
-    await assert.rejects(users.setPassword("x@a.test", "p"), code("MORENDO_NO_ACCOUNT"));
-    await assert.rejects(users.remove("x@a.test"), code("MORENDO_NO_ACCOUNT"));
+    await assert.rejects(users.setPassword("x@a.test", "p"), code("MORENDO_ACCOUNT_UNKNOWN"));
+    await assert.rejects(users.remove("x@a.test"), code("MORENDO_ACCOUNT_UNKNOWN"));
     await users.add("x@a.test", "p");
     await users.setPassword("x@a.test", "q");
     assert.equal(accounts.passwords.get("x@a.test"), "q");

@@ -1,0 +1,81 @@
+// The package as people install it: packed, installed from the tarball outside the checkout, started and stopped.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { ServerProcess } from "../../support/child.ts";
+import { folderWithConfig } from "./command.ts";
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+describe("the packed package", function () {
+  this.timeout(300_000);
+  let folder: string;
+  let data: string | undefined;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "morendo-package-"));
+    if (!existsSync(join(ROOT, "dist/src/cli/main.js"))) await run("make", ["build"], { cwd: ROOT });
+    const packed = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], {
+      cwd: ROOT,
+    });
+    const [{ filename } = { filename: "" }] = JSON.parse(packed.stdout) as { filename: string }[];
+    writeFileSync(join(folder, "package.json"), '{ "private": true }');
+    const args = ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${filename}`];
+    await run("npm", args, { cwd: folder });
+  });
+  after(() => {
+    rmSync(folder, { recursive: true, force: true });
+    if (data !== undefined) rmSync(data, { recursive: true, force: true });
+  });
+
+  it("has the command, its documents and no tests or sources", async () => {
+    const installed = join(folder, "node_modules/morendo");
+    for (const path of [
+      "dist/src/cli/main.js",
+      "dist/modules",
+      "config/morendo.toml",
+      "docs/OPERATORS.md",
+      "LICENSE",
+    ]) {
+      assert.ok(existsSync(join(installed, path)), path);
+    }
+    for (const path of ["src", "test", "node_modules"]) assert.ok(!existsSync(join(installed, path)), path);
+    const { stdout } = await run("npx", ["morendo", "--version"], { cwd: folder });
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  it("exports the module API and the shutdown library", async () => {
+    const program = `
+      const { defineModule, z } = await import("morendo/module");
+      const { Lifecycle } = await import("morendo/shutdown");
+      console.log(typeof defineModule, typeof z.string, typeof Lifecycle);`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program], { cwd: folder });
+    assert.equal(stdout, "function function function\n");
+  });
+
+  it("starts, and ends with exit code 0 at SIGTERM", async () => {
+    const made = folderWithConfig();
+    data = made.folder;
+    const server = new ServerProcess("morendo", made.folder, ["npx", "morendo", "start", "--config", made.config], {
+      cwd: folder,
+    });
+    try {
+      await server.until(() => server.log.includes("listening  "), "word that it listens");
+      await server.until(() => server.log.includes("admin@localhost"), "first account");
+      // npx passes the signal on, and ends as the command does.
+      server.signal("SIGTERM");
+      const { code } = await server.exited;
+      assert.equal(code, 0, server.log);
+      assert.match(server.log, /clean, exit code 0/);
+      assert.ok(existsSync(join(made.folder, "data/last-drain.json")));
+    } finally {
+      await server.stop();
+    }
+  });
+});

@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import type { DrainReport } from "../../../src/shutdown/report.ts";
+import type { ServerProcess } from "../../support/child.ts";
+import { folderWithConfig, morendo, startServer } from "./command.ts";
+
+describe("morendo start", function () {
+  this.timeout(120_000);
+  let folder: string;
+  let server: ServerProcess | undefined;
+  beforeEach(() => {
+    ({ folder } = folderWithConfig());
+  });
+  afterEach(async () => {
+    await server?.stop();
+    server = undefined;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const report = (): DrainReport =>
+    JSON.parse(readFileSync(join(folder, "data/last-drain.json"), "utf8")) as DrainReport;
+
+  it("makes what is missing at the first start, and not again", async () => {
+    server = await startServer(folder);
+    await server.until(() => server?.log.includes("password") === true, "first account");
+    const password = /password {2}(\S+)/.exec(server.log)?.[1] ?? "";
+    assert.ok(password.length >= 20);
+    assert.match(server.log, /JID {7}admin@localhost/);
+    assert.equal(statSync(join(folder, "data")).mode & 0o777, 0o700);
+    assert.ok(existsSync(join(folder, "data/certificates/localhost.key")));
+    assert.equal(statSync(join(folder, "data/certificates/localhost.key")).mode & 0o077, 0);
+    assert.equal(statSync(join(folder, "data/control.sock")).mode & 0o777, 0o600);
+    const key = readFileSync(join(folder, "data/certificates/localhost.key"), "utf8");
+    server.signal("SIGTERM");
+    assert.equal((await server.exited).code, 0);
+    assert.ok(!existsSync(join(folder, "data/control.sock")));
+
+    server = await startServer(folder);
+    server.signal("SIGTERM");
+    assert.equal((await server.exited).code, 0);
+    assert.doesNotMatch(server.log, /no account yet/);
+    assert.equal(readFileSync(join(folder, "data/certificates/localhost.key"), "utf8"), key);
+  });
+
+  it("ends by itself at SIGTERM with a summary, a report and exit code 0", async () => {
+    server = await startServer(folder);
+    server.signal("SIGTERM");
+    assert.deepEqual({ ...(await server.exited), at: 0 }, { code: 0, signal: null, at: 0 });
+    assert.match(server.log, /stop \(SIGTERM: received SIGTERM\): clean, exit code 0/);
+    assert.doesNotMatch(server.log, /still holds the event loop/);
+    assert.equal(report().trigger, "SIGTERM");
+    assert.equal(report().exitCode, 0);
+  });
+
+  it("survives SIGTERM during the start", async () => {
+    const { ServerProcess } = await import("../../support/child.ts");
+    const main = new URL("../../../src/cli/main.ts", import.meta.url).pathname;
+    server = new ServerProcess("morendo", folder, [
+      process.execPath,
+      "--import",
+      import.meta.resolve("tsx"),
+      main,
+      "start",
+    ]);
+    await server.until(() => existsSync(join(folder, "data/control.sock")), "control socket");
+    server.signal("SIGTERM");
+    const { code, signal } = await server.exited;
+    assert.ok(code === 0 || signal === "SIGTERM", `code ${code}, signal ${signal}: ${server.log}`);
+    assert.ok(!existsSync(join(folder, "data/control.sock")) || signal === "SIGTERM");
+  });
+
+  it("answers status, and stop ends it with the outcome of its run", async () => {
+    server = await startServer(folder);
+    const status = await morendo(folder, ["status"]);
+    assert.equal(status.code, 0);
+    assert.match(status.stdout, new RegExp(`running \\(pid ${server.pid}\\)`));
+    assert.match(status.stdout, /listening {2}c2s 127\.0\.0\.1:\d+/);
+    const stopped = await morendo(folder, ["stop", "--reason", "a new machine"]);
+    assert.equal(stopped.code, 0, stopped.stderr);
+    assert.match(stopped.stdout, /stop \(control socket: a new machine\): clean, exit code 0/);
+    assert.equal((await server.exited).code, 0);
+    assert.equal(report().reason, "a new machine");
+  });
+
+  it("prints the report as JSON when asked", async () => {
+    server = await startServer(folder);
+    const stopped = await morendo(folder, ["stop", "--json"]);
+    assert.equal((JSON.parse(stopped.stdout) as DrainReport).outcome, "clean");
+    await server.exited;
+  });
+
+  it("refuses to run twice, and names the pid of the other", async () => {
+    server = await startServer(folder);
+    const second = await morendo(folder, ["start"]);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, new RegExp(`running already \\(pid ${server.pid}\\)`));
+    assert.equal((await morendo(folder, ["status"])).code, 0);
+  });
+
+  it("takes the place of one that was killed", async () => {
+    server = await startServer(folder);
+    server.signal("SIGKILL");
+    await server.exited;
+    assert.ok(existsSync(join(folder, "data/control.sock")));
+    server = await startServer(folder);
+    assert.equal((await morendo(folder, ["status"])).code, 0);
+  });
+
+  it("manages accounts of the running server", async () => {
+    server = await startServer(folder);
+    assert.equal((await morendo(folder, ["user", "add", "juliet@localhost"], "secret\n")).code, 0);
+    const bad = await morendo(folder, ["user", "add", "juliet@elsewhere"], "secret\n");
+    assert.equal(bad.code, 1);
+    assert.match(bad.stderr, /elsewhere is not served here/);
+    const lines = Array.from({ length: 50 }, (_, index) =>
+      JSON.stringify({ jid: `u${index}@localhost`, password: "p" }),
+    );
+    const imported = await morendo(folder, ["user", "import"], lines.join("\n"));
+    assert.match(imported.stdout, /imported 50 accounts/);
+    const list = (await morendo(folder, ["user", "list", "localhost"])).stdout.trim().split("\n");
+    assert.equal(list.length, 52);
+    assert.ok(list.includes("juliet@localhost") && list.includes("admin@localhost") && list.includes("u49@localhost"));
+  });
+
+  it("names the port that is taken and the option to change", async () => {
+    const other = createServer();
+    other.listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const bound = other.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : 0;
+    rmSync(folder, { recursive: true });
+    for (const option of ["c2s.listen", "c2s.listen_tls", "s2s.listen"]) {
+      ({ folder } = folderWithConfig());
+      const variable = `MORENDO_${option.toUpperCase().replace(".", "__")}`;
+      process.env[variable] = `127.0.0.1:${port}`;
+      try {
+        const { code, stderr } = await morendo(folder, ["start"]);
+        assert.equal(code, 1, stderr);
+        const last = stderr.trim().split("\n").at(-1) ?? "";
+        assert.match(
+          last,
+          new RegExp(`^morendo: .*127\\.0\\.0\\.1:${port} .*option (is )?${option.replace(".", "\\.")}\\b`),
+        );
+      } finally {
+        delete process.env[variable];
+        rmSync(folder, { recursive: true });
+      }
+    }
+    other.close();
+    ({ folder } = folderWithConfig());
+  });
+
+  it("exits with 137 from stop when the server is killed before it reports", async () => {
+    server = await startServer(folder);
+    const socket = connect(join(folder, "data/control.sock"));
+    await once(socket, "connect");
+    // A client that has begun to log in and says nothing keeps the run busy for a moment; the kill comes first.
+    server.signal("SIGSTOP");
+    const stopping = morendo(folder, ["stop"]);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    server.signal("SIGKILL");
+    const stopped = await stopping;
+    assert.equal(stopped.code, 137);
+    assert.match(stopped.stderr, /gone before it could report/);
+    socket.destroy();
+  });
+});
