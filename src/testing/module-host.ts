@@ -1,0 +1,273 @@
+// A small server around modules for their tests: the real loader, router, rosters and hooks on a store in memory and a
+// clock moved by hand, with sessions that only write down what they are given. No sockets; other domains are a list.
+
+import { Jid } from "../jid/jid.ts";
+import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
+import type { ModuleDefinition } from "../server/module-api.ts";
+import { ModuleLoader, type ModuleOptions } from "../server/module-loader.ts";
+import type { PhaseName } from "../server/phases.ts";
+import { StoredRosters } from "../server/rosters.ts";
+import { Router } from "../server/router.ts";
+import type { Session } from "../server/session.ts";
+import { endSession } from "../server/session-ending.ts";
+import { SessionTable } from "../server/session-table.ts";
+import type { LifecycleState, Participant } from "../shutdown/types.ts";
+import { Stanza } from "../stanza/stanza.ts";
+import { MemoryStore } from "../store/memory.ts";
+import { Notifier } from "../util/events.ts";
+import { Hooks } from "../util/hooks.ts";
+import type { Logger } from "../util/log.ts";
+import { systemRandom } from "../util/random.ts";
+import { TimerWheel } from "../util/timer-wheel.ts";
+import { type Element, withAttrs } from "../xml/element.ts";
+import { StreamParser } from "../xml/stream-parser.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+/** A line that was logged. */
+export interface LoggedLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+/** A session that writes down what it is given. */
+export class RecordedSession implements Session {
+  readonly id: string;
+  readonly jid: Jid;
+  readonly account: Jid;
+  /** Everything delivered, in order. */
+  readonly received: Stanza[] = [];
+  /** Set by a test to make `deliver` answer with a promise, as a slow client does. */
+  slow: (() => Promise<void>) | undefined;
+  presence: Stanza | undefined;
+  priority = 0;
+  open = true;
+  #reachable: (session: Session) => void;
+
+  constructor(jid: Jid, reachable: (session: Session) => void) {
+    this.id = jid.toString();
+    this.jid = jid;
+    this.account = jid.bare;
+    this.#reachable = reachable;
+  }
+
+  setPresence(presence: Stanza | undefined): void {
+    const wasReachable = this.presence !== undefined && this.priority >= 0;
+    this.presence = presence;
+    this.priority = Number(presence?.element.getChildText("priority") ?? 0);
+    if (!wasReachable && presence !== undefined && this.priority >= 0) this.#reachable(this);
+  }
+
+  deliver(stanza: Stanza): void | Promise<void> {
+    this.received.push(stanza);
+    return this.slow?.();
+  }
+
+  /** Returns what was delivered since the last call, as XML text. */
+  take(): string[] {
+    return this.received.splice(0).map((stanza) => stanza.text);
+  }
+}
+
+/** A server for the tests of modules. */
+export class ModuleHost {
+  readonly clock = new ManualClock();
+  readonly store = new MemoryStore();
+  readonly sessions = new SessionTable();
+  readonly logged: LoggedLine[] = [];
+  /** Bare JIDs of the accounts there are. */
+  readonly accounts = new Set<string>();
+  /** What was sent to other domains. */
+  readonly remote: Stanza[] = [];
+  /** Set by a test to make sending to other domains answer with a promise. */
+  slowRemote: ((stanza: Stanza) => void | Promise<void>) | undefined;
+  /** Who takes part in the phases of the shutdown. */
+  readonly participants: { readonly phase: PhaseName; readonly participant: Participant<PhaseName> }[] = [];
+  state: LifecycleState = "running";
+  readonly hooks: Hooks;
+  readonly notifications: Notifier<NotificationCatalogue>;
+  readonly rosters: StoredRosters;
+  readonly router: Router;
+  readonly loader: ModuleLoader;
+  #wheel = new TimerWheel(this.clock);
+
+  /** Serves `hosts`, with modules from `folders` beside the server's own. */
+  constructor({ hosts = ["a.test"], folders = [] }: { hosts?: readonly string[]; folders?: readonly URL[] } = {}) {
+    const log = this.#log({});
+    this.hooks = new Hooks((hook, owner, thrown) => log.error({ err: thrown, hook, module: owner }, "a handler failed"));
+    this.notifications = new Notifier((event, thrown) => log.error({ err: thrown, event }, "a listener failed"));
+    this.rosters = new StoredRosters({
+      store: this.store,
+      random: systemRandom,
+      changed: (change) => this.notifications.notify("roster/changed", change),
+    });
+    this.router = new Router({
+      hosts,
+      sessions: this.sessions,
+      accounts: { exists: (local, domain) => this.accounts.has(`${local}@${domain}`) },
+      hooks: this.hooks,
+      remote: {
+        send: (stanza) => {
+          this.remote.push(stanza);
+          return this.slowRemote?.(stanza);
+        },
+        onIqAnswer: () => false,
+      },
+      obligations: { settle: () => undefined },
+    });
+    this.loader = new ModuleLoader({
+      hooks: this.hooks,
+      notifications: this.notifications,
+      store: this.store,
+      rosters: this.rosters,
+      lifecycle: this.#lifecycle(),
+      hosts,
+      clock: this.clock,
+      random: systemRandom,
+      log,
+      serverVersion: "1.2.3",
+      folders,
+      router: {
+        route: (stanza) => this.router.route(stanza),
+        isLocal: (jid) => this.router.isLocal(jid),
+        accountExists: async (account) => this.accounts.has(account.toString()),
+        sessionsOf: (account) => [...this.sessions.of(account).values()],
+        session: (full) => this.sessions.get(full),
+      },
+    });
+  }
+
+  /** Loads modules by name with their options. */
+  async load(names: readonly string[], options: ModuleOptions = {}): Promise<this> {
+    await this.loader.load(names, options);
+    return this;
+  }
+
+  /** Loads modules that the test defines. */
+  async install(...definitions: ModuleDefinition[]): Promise<this> {
+    await this.loader.install(definitions);
+    return this;
+  }
+
+  /** Binds a session for the full JID, making its account if there is none. */
+  bind(full: string): RecordedSession {
+    const jid = jidOf(full);
+    this.accounts.add(jid.bare.toString());
+    const session = new RecordedSession(jid, (reachable) => this.notifications.notify("session/available", reachable));
+    this.sessions.add(session);
+    this.notifications.notify("session/bound", session);
+    return session;
+  }
+
+  /** Binds a session and sends its initial presence; what it was given meanwhile is forgotten. */
+  async available(full: string, presence = "<presence/>"): Promise<RecordedSession> {
+    const session = this.bind(full);
+    await this.send(session, presence);
+    session.take();
+    return session;
+  }
+
+  /** Lets a client send `xml`; resolves when the server has taken it over. */
+  async send(session: RecordedSession, xml: string): Promise<void> {
+    const element = parseElement(xml);
+    const to = element.attrs.to === undefined ? undefined : jidOf(element.attrs.to);
+    const attrs = { from: session.jid.toString(), to: to?.toString() };
+    await this.router.fromClient(session, new Stanza(withAttrs(element, attrs), session.jid, to));
+  }
+
+  /** Lets another server, or anybody, send `xml`, whose `from` and `to` are believed. */
+  async receive(xml: string): Promise<void> {
+    await this.router.route(stanzaOf(xml));
+  }
+
+  /** Ends a session as c2s does, down to `session/ended`. */
+  async end(session: RecordedSession, reason = ""): Promise<void> {
+    session.open = false;
+    this.sessions.remove(session);
+    const { hooks, notifications } = this;
+    await endSession({ hooks, notifications, wheel: this.#wheel, log: this.#log({}), limitMs: 5_000 }, { session, reason });
+  }
+
+  /** Asks a hook directly. */
+  async ask<Name extends keyof HookCatalogue & string>(
+    name: Name,
+    payload: HookCatalogue[Name]["payload"],
+  ): Promise<HookCatalogue[Name]["answer"] | undefined> {
+    return await this.hooks.run<HookCatalogue[Name]["answer"]>(name, payload);
+  }
+
+  /** Returns what was sent to other domains since the last call, as XML text. */
+  takeRemote(): string[] {
+    return this.remote.splice(0).map((stanza) => stanza.text);
+  }
+
+  /** Lets everything that is ready run. */
+  async settle(): Promise<void> {
+    await this.clock.advance(0);
+  }
+
+  #lifecycle(): { readonly state: LifecycleState; attach(phase: PhaseName, p: Participant<PhaseName>): () => void } {
+    const host = this;
+    return {
+      get state() {
+        return host.state;
+      },
+      attach(phase, participant) {
+        const entry = { phase, participant };
+        host.participants.push(entry);
+        return () => {
+          host.participants.splice(host.participants.indexOf(entry), 1);
+        };
+      },
+    };
+  }
+
+  #log(inherited: object): Logger {
+    const write = (level: LoggedLine["level"]) => (fields: object, message: string) => {
+      this.logged.push({ level, fields: { ...inherited, ...fields }, message });
+    };
+    return {
+      debug: write("debug"),
+      info: write("info"),
+      warn: write("warn"),
+      error: write("error"),
+      child: (fields) => this.#log({ ...inherited, ...fields }),
+    };
+  }
+}
+
+/** Reads an address that a test wrote; throws when it is none. */
+export function jidOf(text: string): Jid {
+  const jid = Jid.parse(text);
+  if (jid === undefined) throw new Error(`${text} is not an address`);
+  return jid;
+}
+
+/** Reads a stanza that a test wrote, with its addresses. */
+export function stanzaOf(xml: string): Stanza {
+  const element = parseElement(xml);
+  const { from = "", to } = element.attrs;
+  return new Stanza(element, jidOf(from), to === undefined ? undefined : jidOf(to));
+}
+
+/** Reads one element of jabber:client with the server's own parser; throws when it is not well-formed. */
+export function parseElement(xml: string): Element {
+  let result: Element | undefined;
+  const parser = new StreamParser(
+    {
+      onHeader: () => undefined,
+      onElement: (element) => {
+        result = element;
+      },
+      onEndTag: () => undefined,
+      onFault: (fault) => {
+        throw new Error(`${JSON.stringify(fault)} in ${xml}`);
+      },
+    },
+    { maxStanzaBytes: 1_000_000, maxDepth: 64, maxAttributes: 64 },
+  );
+  const header = '<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">';
+  parser.write(Buffer.from(header + xml));
+  if (result === undefined) throw new Error(`not one whole element: ${xml}`);
+  return result;
+}
