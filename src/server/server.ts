@@ -290,6 +290,8 @@ function planOf(shutdown: Config["shutdown"]): PhasePlan<PhaseName>[] {
     ceilingMs: ceiling,
   });
   return [
+    // Delayed and announced stops will ask for it; nobody does yet.
+    { name: "announce", floorMs: 0, ceilingMs: 0, optional: true },
     share("stop-accepting", shutdown.stop_accepting),
     share("close-sessions", shutdown.close_sessions),
     share("server-stopping", shutdown.server_stopping),

@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { InProcessServer } from "../../support/in-process-server.ts";
+
+describe("client login", () => {
+  let running: InProcessServer;
+
+  before(async () => {
+    running = await InProcessServer.start({ config: { hosts: [{ name: "a.test" }, { name: "b.test" }] } });
+  });
+
+  after(() => running.dispose());
+
+  for (const security of ["starttls", "direct"] as const) {
+    for (const mechanism of [
+      "PLAIN",
+      "SCRAM-SHA-1",
+      "SCRAM-SHA-256",
+      "SCRAM-SHA-1-PLUS",
+      "SCRAM-SHA-256-PLUS",
+    ] as const) {
+      it(`works with ${mechanism} over ${security}`, async () => {
+        const client = await running.login("romeo", `x-${mechanism}`, { security, mechanism });
+        assert.equal(client.jid, `romeo@a.test/x-${mechanism}`);
+        const ending = await client.close();
+        assert.deepEqual([ending.closingTag, ending.how], [true, "fin"]);
+      });
+    }
+  }
+
+  it("is refused with a wrong password, and the connection ends after the third time", async () => {
+    const client = running.client({ username: "romeo", password: "wrong" });
+    await client.connect();
+    await client.startTls();
+    await client.open();
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const since = client.received.length;
+      const nothing = Buffer.from("\0romeo\0wrong").toString("base64");
+      client.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${nothing}</auth>`);
+      await client.waitFor((xml) => xml.includes("<not-authorized"), { since });
+    }
+    const ending = await client.ended;
+    assert.deepEqual([ending.streamError, ending.closingTag, ending.how], ["policy-violation", true, "fin"]);
+  });
+
+  it("offers nothing but STARTTLS without TLS, and refuses a password there", async () => {
+    const client = running.client({ security: "none", username: "romeo" });
+    await client.connect();
+    const features = await client.open();
+    assert.match(features, /<starttls[^>]*><required\/>/);
+    assert.doesNotMatch(features, /mechanism/);
+    client.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHIAcA==</auth>");
+    await client.waitFor((xml) => xml.includes("<encryption-required"));
+  });
+
+  it("refuses a mechanism that it did not offer", async () => {
+    const client = running.client({ username: "romeo" });
+    await client.connect();
+    await client.startTls();
+    await client.open();
+    for (const mechanism of ["mechanism='DIGEST-MD5'", ""]) {
+      client.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' ${mechanism}/>`);
+      await client.waitFor((xml) => xml.includes("<invalid-mechanism"));
+    }
+  });
+
+  it("ends a session whose resource is bound anew, and tells it why", async () => {
+    const first = await running.login("romeo", "same");
+    const second = await running.login("romeo", "same");
+    const ending = await first.ended;
+    assert.deepEqual([ending.streamError, ending.closingTag, ending.how], ["conflict", true, "fin"]);
+    assert.equal(second.jid, "romeo@a.test/same");
+    second.send("<iq type='get' id='p' to='a.test'><ping xmlns='urn:xmpp:ping'/></iq>");
+    await second.waitFor((xml) => xml.includes("result"));
+  });
+
+  it("makes up a resource when the client names none", async () => {
+    const client = running.client({ username: "romeo" });
+    await client.connect();
+    await client.startTls();
+    await client.authenticate();
+    client.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    const bound = await client.waitFor((xml) => xml.includes("<jid>"));
+    assert.match(bound.xml, /<jid>romeo@a\.test\/.{20,}<\/jid>/);
+  });
+
+  it("knows each host by its own name", async () => {
+    const client = running.client({ domain: "c.test" });
+    await client.connect();
+    client.send(
+      "<stream:stream to='c.test' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+    );
+    assert.equal((await client.ended).streamError, "host-unknown");
+    const other = running.client({ domain: "b.test" });
+    await other.connect();
+    await other.startTls();
+    await other.open();
+    assert.match(other.received[0]?.xml ?? "", /from=["']b\.test["']/);
+  });
+
+  it("refuses stanzas before there is a resource", async () => {
+    const client = running.client({ username: "romeo" });
+    await client.connect();
+    await client.startTls();
+    await client.authenticate();
+    client.send("<message to='juliet@a.test'><body>early</body></message>");
+    assert.equal((await client.ended).streamError, "not-authorized");
+  });
+
+  it("ends a stream that claims another sender", async () => {
+    const client = await running.login("romeo", "liar");
+    client.send("<message from='juliet@a.test/x' to='romeo@a.test'><body>no</body></message>");
+    assert.equal((await client.ended).streamError, "invalid-from");
+  });
+
+  it("answers an HTTP request with a stream error and an orderly close", async () => {
+    const socket = connect(running.port("c2s"), "127.0.0.1");
+    let answer = "";
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      answer += text;
+    });
+    socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    const hadError = await new Promise((resolve) => socket.on("end", () => socket.end()).on("close", resolve));
+    assert.match(answer, /<stream:error>.*<\/stream:stream>$/s);
+    assert.equal(hadError, false);
+  });
+
+  it("limits how many connections come from one address", async () => {
+    const small = await InProcessServer.start({ config: { c2s: { max_connections_per_address: 1 } } });
+    try {
+      await small.login("romeo", "1");
+      const second = small.client({ security: "none" });
+      await second.connect();
+      const ending = await second.ended;
+      assert.deepEqual([ending.streamError, ending.closingTag], ["policy-violation", true]);
+    } finally {
+      await small.dispose();
+    }
+  });
+});
