@@ -197,7 +197,9 @@ export class RawClient {
     const id = `q${++this.#ids}`;
     const answer = this.#next(
       (xml) =>
-        xml.startsWith("<iq") && attributeOf(xml, "id") === id && /^(result|error)$/.test(attributeOf(xml, "type") ?? ""),
+        xml.startsWith("<iq") &&
+        attributeOf(xml, "id") === id &&
+        /^(result|error)$/.test(attributeOf(xml, "type") ?? ""),
     );
     this.send(`<iq type='${type}' id='${id}'${to === undefined ? "" : ` to='${to}'`}>${payload}</iq>`);
     return (await answer).xml;
@@ -331,7 +333,10 @@ export class RawClient {
 /** Returns an attribute of the first tag of `xml` as it is written, or undefined. */
 export function attributeOf(xml: string, name: string): string | undefined {
   const tag = xml.slice(0, xml.indexOf(">") + 1);
-  return new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)')`).exec(tag)?.slice(1).find((value) => value !== undefined);
+  return new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)')`)
+    .exec(tag)
+    ?.slice(1)
+    .find((value) => value !== undefined);
 }
 
 function isSasl(xml: string): boolean {

@@ -74,7 +74,9 @@ const MEASUREMENTS: readonly Measurement[] = [
 ];
 
 if (values.help) {
-  print("usage: npx tsx test/bench/all.ts [logins|memory|messages|shutdown]... [--server NAME] [--users N] [--sessions N]");
+  print(
+    "usage: npx tsx test/bench/all.ts [logins|memory|messages|shutdown]... [--server NAME] [--users N] [--sessions N]",
+  );
   print("       [--logins N] [--pairs N] [--window N] [--seconds N]");
 } else {
   await main();
@@ -83,13 +85,13 @@ if (values.help) {
 async function main(): Promise<void> {
   const built = `${ROOT}dist/src/cli/main.js`;
   if (process.env.MORENDO_ENTRY === undefined && existsSync(built)) process.env.MORENDO_ENTRY = built;
-  const servers = SERVERS.filter((kind) => values.server === undefined || values.server.split(",").includes(kind)).filter(
-    (kind) => {
-      const reason = missing(kind);
-      if (reason !== undefined) print(`${kind} is left out: ${reason}`);
-      return reason === undefined;
-    },
-  );
+  const servers = SERVERS.filter(
+    (kind) => values.server === undefined || values.server.split(",").includes(kind),
+  ).filter((kind) => {
+    const reason = missing(kind);
+    if (reason !== undefined) print(`${kind} is left out: ${reason}`);
+    return reason === undefined;
+  });
   const wanted = MEASUREMENTS.filter(({ group }) => positionals.length === 0 || positionals.includes(group));
   if (wanted.length === 0) throw new Error(`no such benchmark: ${positionals.join(" ")}`);
   const lines = [`| | ${servers.join(" | ")} |`, `|---|${servers.map(() => "---").join("|")}|`];

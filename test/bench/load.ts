@@ -11,7 +11,8 @@ const clients: RawClient[] = [];
 process.on("message", (command: LoadCommand) => {
   run(command).then(
     (result) => reply({ id: command.id, result }),
-    (error: unknown) => reply({ id: command.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    (error: unknown) =>
+      reply({ id: command.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
   );
 });
 

@@ -33,7 +33,9 @@ export function freePort(address = "127.0.0.1"): Promise<number> {
 
 /** Counts the established TCP connections to `port` of any of the addresses, as the kernel lists them (Linux only). */
 export function establishedTo(addresses: readonly string[], port: number): number {
-  const wanted = new Set(addresses.map((address) => `${hex(address)}:${port.toString(16).toUpperCase().padStart(4, "0")}`));
+  const wanted = new Set(
+    addresses.map((address) => `${hex(address)}:${port.toString(16).toUpperCase().padStart(4, "0")}`),
+  );
   // Fields: number, local address, remote address, state; 01 is ESTABLISHED.
   const rows = readFileSync("/proc/net/tcp", "utf8").split("\n");
   return rows.filter((row) => {

@@ -80,6 +80,8 @@ function record(type: number, service: string | undefined, place: Place): Buffer
   if (type !== TYPE_SRV || service === undefined) return undefined;
   const fixed = Buffer.alloc(6);
   fixed.writeUInt16BE(place.port, 4);
-  const target = place.address.split(".").map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
+  const target = place.address
+    .split(".")
+    .map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)]));
   return Buffer.concat([fixed, ...target, Buffer.from([0])]);
 }

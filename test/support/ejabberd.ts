@@ -104,7 +104,8 @@ function configuration(options: PeerOptions, address: string, path: (name: strin
 }
 
 function resolver(dns: PeerOptions["dns"]): string {
-  const local = '{host, {127,0,0,1}, ["localhost"]}.\n{resolv_conf, ""}.\n{hosts_file, ""}.\nclear_ns.\nclear_search.\n';
+  const local =
+    '{host, {127,0,0,1}, ["localhost"]}.\n{resolv_conf, ""}.\n{hosts_file, ""}.\nclear_ns.\nclear_search.\n';
   if (dns === undefined) return `${local}{lookup, [file]}.\n`;
   const name = `{${dns.address.replaceAll(".", ",")}}`;
   return `${local}{nameserver, ${name}, ${dns.port}}.\n{lookup, [file, dns]}.\n{timeout, 2000}.\n{retry, 2}.\n`;

@@ -3,7 +3,7 @@
 
 import { type Ending, RawClient } from "../../src/testing/raw-client.ts";
 import type { SlowProxy } from "../../src/testing/slow-proxy.ts";
-import { PASSWORD, type Account } from "./accounts.ts";
+import { type Account, PASSWORD } from "./accounts.ts";
 import { establishedTo, PORTS } from "./addresses.ts";
 import { type Exit, sleep } from "./child.ts";
 import { type JoinOptions, Network } from "./network.ts";
