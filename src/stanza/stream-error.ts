@@ -90,7 +90,7 @@ export class StreamError {
       if (name === "text") text = child.getText();
       else if (Object.hasOwn(STREAM_CONDITIONS, name)) {
         condition = name as StreamCondition;
-        if (condition === "see-other-host") host = child.getText();
+        if (condition === "see-other-host") host = child.getText() || undefined;
       }
     }
     return new StreamError(condition, text, host);

@@ -253,7 +253,7 @@ export class MemoryTransport implements Transport {
   }
 
   #onBytes(packet: Packet & { kind: "data" }): void {
-    const { chunkBytes, cuts, random, highWaterMark } = this.#wire;
+    const { chunkBytes, cuts, random } = this.#wire;
     const length = cuts ? 1 + random.below(chunkBytes) : chunkBytes;
     const piece = packet.bytes.subarray(0, length);
     packet.bytes = packet.bytes.subarray(piece.length);
@@ -261,7 +261,7 @@ export class MemoryTransport implements Transport {
     this.#inboxBytes -= piece.length;
     this.#reader?.onData(Buffer.from(piece));
     const peer = this.#peer;
-    if (peer.#owesDrain && peer.buffered <= highWaterMark) {
+    if (peer.#owesDrain && peer.buffered === 0) {
       peer.#owesDrain = false;
       this.#wire.clock.setTimer(0, () => {
         if (!peer.#isClosed) peer.#reader?.onDrain();

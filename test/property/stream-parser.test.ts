@@ -71,8 +71,8 @@ describe("The stream parser", () => {
     fc.assert(
       fc.property(text, text, (attribute, body) => {
         const value = attribute.replace(/[\t\n]/g, " ");
-        const escape = (raw: string): string => raw.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
-        const input = `${HEADER}<message a='${escape(value)}'><body>${escape(body)}</body></message>`;
+        const escaped = (raw: string): string => raw.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+        const input = `${HEADER}<message a='${escaped(value)}'><body>${escaped(body)}</body></message>`;
         const events = eventsOf([Buffer.from(input)], WIDE);
         assert.equal(events.length, 2);
         assert.deepEqual(
