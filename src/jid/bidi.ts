@@ -29,7 +29,7 @@ function classOf(character: string): BidiClass {
 /** Tells whether `text` may be written so: true for all texts without right-to-left characters or Arabic numbers. */
 export function satisfiesBidiRule(text: string): boolean {
   if (!RTL_BLOCK.test(text) && !ARABIC_NUMBER.test(text)) return true;
-  const classes = [...text].map(classOf);
+  const classes = Array.from(text, classOf);
   if (!classes.includes("R") && !classes.includes("AN")) return true;
   // A text that has a right-to-left character must begin with one (conditions 1 and 5) and keep to conditions 2 to 4.
   if (classes[0] !== "R" || classes.includes("L")) return false;

@@ -11,7 +11,7 @@ const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]
 const OLD_HANGUL = /[\u1100-\u11FF\uA960-\uA97F\uD7B0-\uD7FF]/u;
 /** RFC 5892 §2.6, as RFC 8264 §9.6 takes it over. */
 const ALLOWED_EXCEPTIONS = /[\u00DF\u03C2\u06FD\u06FE\u0F0B\u3007]/u;
-const BANNED_EXCEPTIONS = /[\u0640\u07FA\u302E\u302F\u3031-\u3035\u303B]/u;
+const BANNED_EXCEPTIONS = /\u0640|\u07FA|\u302E|\u302F|[\u3031-\u3035]|\u303B/u;
 const CONTEXTUAL = /[\u00B7\u0375\u05F3\u05F4\u30FB\u0660-\u0669\u06F0-\u06F9\u200C\u200D]/u;
 /** Canonical_Combining_Class=Virama (9): after one of these a joiner is allowed (RFC 5892 A.1, A.2). */
 const VIRAMA =
@@ -60,7 +60,7 @@ function untilStable(text: string, round: (text: string) => string | undefined):
 
 function conforms(text: string, freeform: boolean): boolean {
   if (text === "") return false;
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.every((character, index) => {
     if (character >= "!" && character <= "~") return true;
     if (ALLOWED_EXCEPTIONS.test(character)) return true;

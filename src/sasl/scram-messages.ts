@@ -1,5 +1,7 @@
 // The grammar of the client's SCRAM messages (RFC 5802 §7). Undefined means that a message is not what the grammar says.
 
+import { decodeBase64 } from "./payload.ts";
+
 /** The client's first message. */
 export interface ClientFirst {
   /** Channel binding: `n` not supported, `y` supported but not seen offered, `p` used. */
@@ -23,7 +25,6 @@ export interface ClientFinal {
   readonly withoutProof: string;
 }
 
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const GS2 = /^(?:([ny])|p=([A-Za-z0-9.-]+)),(?:a=([^,\0]+))?,/;
 // A mandatory extension (`m=`) may only stand at the beginning, where this does not allow it: none is supported.
 const FIRST_BARE = /^n=([^,\0]+),r=([\x21-\x2B\x2D-\x7E]+)((?:,[A-Za-z]=[^,\0]+)*)$/;
@@ -45,16 +46,12 @@ export function parseClientFirst(message: string): ClientFirst | undefined {
 /** Reads the client's last message. */
 export function parseClientFinal(message: string): ClientFinal | undefined {
   const [, withoutProof, binding, nonce, proofText] = FINAL.exec(message) ?? [];
-  const channelBinding = decodeBase64(binding);
-  const proof = decodeBase64(proofText);
+  const channelBinding = decodeBase64(binding ?? "");
+  const proof = decodeBase64(proofText ?? "");
   if (withoutProof === undefined || nonce === undefined || channelBinding === undefined || proof === undefined) {
     return undefined;
   }
   return { channelBinding, nonce, proof, withoutProof };
-}
-
-function decodeBase64(text: string | undefined): Buffer | undefined {
-  return text !== undefined && BASE64.test(text) ? Buffer.from(text, "base64") : undefined;
 }
 
 /** Undoes the escapes of a name: `=2C` is a comma, `=3D` an equals sign, and nothing else begins with one. */

@@ -162,7 +162,10 @@ export class Accounts implements CredentialSource {
     const user = prepareLocalpart(name);
     if (user === undefined) return undefined;
     // Decoys are made for everybody, so that the time does not tell who is known.
-    this.#decoySecret ??= this.#loadDecoySecret();
+    this.#decoySecret ??= this.#loadDecoySecret().catch((thrown: unknown) => {
+      this.#decoySecret = undefined;
+      throw thrown;
+    });
     const decoy = decoyKeys(hash, await this.#decoySecret, `${user}@${domain}`, this.#iterations);
     const record = asRecord(await this.#store.get(ACCOUNTS, [domain, user]));
     if (record === undefined) return { user, keys: decoy, known: false };
@@ -242,7 +245,7 @@ export class Accounts implements CredentialSource {
 
   /** Runs `work` when no other change of the named accounts is under way. */
   async #exclusively(names: readonly string[], work: () => Promise<void>): Promise<void> {
-    const before = names.map((name) => this.#locks.get(name));
+    const before = names.flatMap((name) => this.#locks.get(name) ?? []);
     const done = Promise.all(before).then(work);
     const settled = done.catch(() => undefined);
     for (const name of names) this.#locks.set(name, settled);
