@@ -4,7 +4,7 @@ MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
 .PHONY: install build run test interop check format bench pack clean
 
-node_modules/.package-lock.json: package-lock.json package.json
+node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
