@@ -175,7 +175,7 @@ export function phaseOf(
 
 /** Gives the event loop its turns until `holds`, without moving the clock; fails after a generous while. */
 export async function until(holds: () => boolean, what: string): Promise<void> {
-  const limit = performance.now() + 10_000;
+  const limit = performance.now() + 5_000;
   while (!holds()) {
     if (performance.now() > limit) throw new Error(`it never came to this: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

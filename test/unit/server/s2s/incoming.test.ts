@@ -1,0 +1,218 @@
+import assert from "node:assert/strict";
+import { TcpNetwork } from "../../../../src/net/tcp.ts";
+import { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import { silentLog } from "../../../../src/util/log.ts";
+import { NS } from "../../../../src/xml/ns.ts";
+import { advanceUntil, phaseOf, type Routes, ScriptedPeer, Side, type SideOptions, until } from "./harness.ts";
+
+const HEADER = `<?xml version='1.0'?><stream:stream xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}'`;
+const OPEN = `${HEADER} from='b.test' to='a.test' version='1.0'>`;
+const KEY = "<db:result from='b.test' to='a.test'>some key</db:result>";
+
+describe("a stream from another server", () => {
+  let clock: ManualClock;
+  let network: TcpNetwork;
+  let routes: Routes;
+  let peer: ScriptedPeer;
+  let a: Side;
+  let verdict: "valid" | "invalid" | "mute";
+  /** Whether whoever is connected closes when we do. */
+  let closesToo: boolean;
+
+  beforeEach(async () => {
+    clock = new ManualClock();
+    network = new TcpNetwork({ clock, log: silentLog });
+    routes = new Map();
+    verdict = "valid";
+    closesToo = true;
+    peer = await new ScriptedPeer("b.test", {
+      onElement: (element, connection) => {
+        if (!element.is("verify", NS.dialback) || verdict === "valid") return true;
+        const { from, to, id } = element.attrs;
+        if (verdict === "invalid") {
+          connection.send(`<db:verify from='${to}' to='${from}' id='${id}' type='invalid'/>`);
+        }
+        return false;
+      },
+    }).start(network, routes);
+  });
+
+  afterEach(async () => {
+    a.s2s.destroy();
+    await peer.stop();
+  });
+
+  /** Connects to a.test as somebody who writes what he likes; what comes back is in `text`. */
+  async function connect(
+    options: Partial<SideOptions> = {},
+  ): Promise<{ text: () => string; send: (xml: string) => void }> {
+    a = await new Side({ host: "a.test", clock, routes, ...options }).start();
+    const transport = await network.dial({ host: "127.0.0.1", port: routes.get("a.test")?.port ?? 0 });
+    let text = "";
+    transport.setReader({
+      onData: (chunk) => {
+        text += chunk.toString();
+        if (closesToo && text.includes("</stream:stream>")) transport.end();
+      },
+      onEnd: () => transport.end(),
+      onDrain: () => undefined,
+      onClose: () => {
+        text += "[closed]";
+      },
+    });
+    return { text: () => text, send: (xml) => transport.write(xml) };
+  }
+
+  async function authenticated(options: Partial<SideOptions> = {}): ReturnType<typeof connect> {
+    const stream = await connect(options);
+    stream.send(OPEN + KEY);
+    await until(() => stream.text().includes('type="valid"'), "the key was accepted");
+    return stream;
+  }
+
+  const message = (from: string, to: string) => `<message from='${from}' to='${to}'><body>hi</body></message>`;
+
+  const refused: [string, string, string][] = [
+    ["a stanza before authentication", OPEN + message("x@b.test", "y@a.test"), "not-authorized"],
+    ["a host we do not serve", `${HEADER} from='b.test' to='c.test' version='1.0'>`, "host-unknown"],
+    ["a peer that claims to be us", `${HEADER} from='a.test' to='a.test' version='1.0'>`, "invalid-from"],
+    ["a client's stream", OPEN.replace(NS.server, NS.client), "invalid-namespace"],
+    ["an element it does not know", `${OPEN}<x xmlns='urn:x'/>`, "unsupported-stanza-type"],
+    ["a key for a host we do not serve", `${OPEN}<db:result from='b.test' to='c.test'>k</db:result>`, "host-unknown"],
+    ["a key from ourselves", `${OPEN}<db:result from='a.test' to='a.test'>k</db:result>`, "invalid-from"],
+    ["SASL without a certificate", `${OPEN}<response xmlns='${NS.sasl}'/>`, "not-authorized"],
+    ["a stanza too large before authentication", `${OPEN}<message>${"x".repeat(20_000)}</message>`, "policy-violation"],
+  ];
+  for (const [what, sent, condition] of refused) {
+    it(`ends with ${condition} for ${what}`, async () => {
+      const stream = await connect();
+      stream.send(sent);
+      await until(() => stream.text().includes("[closed]"), "closed");
+      assert.match(
+        stream.text(),
+        new RegExp(`<stream:error><${condition} [^>]*/>.*</stream:stream>\\[closed\\]$`, "s"),
+      );
+      assert.equal(a.delivered.length, 0);
+    });
+  }
+
+  it("wants TLS first where it is required", async () => {
+    const stream = await connect({ config: { require_tls: true } });
+    stream.send(OPEN + KEY);
+    await until(() => stream.text().includes("[closed]"), "closed");
+    assert.match(stream.text(), /<required\/>/);
+    assert.match(stream.text(), /policy-violation/);
+    assert.doesNotMatch(stream.text(), /features:dialback/);
+  });
+
+  it("ends when nobody authenticates in time", async () => {
+    const stream = await connect();
+    stream.send(OPEN);
+    await advanceUntil(clock, () => stream.text().includes("connection-timeout"), "timed out", 40_000);
+  });
+
+  const wrong: [string, string, string, string][] = [
+    ["another domain", "x@c.test", "y@a.test", "invalid-from"],
+    ["a host we do not serve", "x@b.test", "y@c.test", "host-unknown"],
+    ["nobody", "x@b.test", "", "improper-addressing"],
+    ["no address", "@b.test", "y@a.test", "improper-addressing"],
+  ];
+  for (const [what, from, to, condition] of wrong) {
+    it(`ends with ${condition} for a stanza from or to ${what}, on a stream for another pair`, async () => {
+      const stream = await authenticated();
+      stream.send(message(from, to));
+      await until(() => stream.text().includes("[closed]"), "closed");
+      assert.ok(stream.text().includes(`<${condition} `));
+      assert.equal(a.delivered.length, 0);
+    });
+  }
+
+  it("carries another pair of domains once that is authenticated too, and refuses one without ending", async () => {
+    const other = await new ScriptedPeer("c.test").start(network, routes);
+    const stream = await authenticated();
+    stream.send("<db:result from='c.test' to='a.test'>k</db:result>");
+    await until(() => stream.text().includes('to="c.test" type="valid"'), "the second pair");
+    stream.send("<db:result from='nowhere.test' to='a.test'>k</db:result>");
+    await until(() => stream.text().includes("remote-server-not-found"), "the third pair was refused");
+    stream.send(message("x@b.test", "y@a.test") + message("x@c.test", "y@a.test"));
+    await until(() => a.delivered.length === 2, "both were delivered");
+    assert.ok(!stream.text().includes("stream:error"));
+    await other.stop();
+  });
+
+  it("does not believe a key that the authoritative server denies", async () => {
+    verdict = "invalid";
+    const stream = await connect();
+    stream.send(OPEN + KEY);
+    await until(() => stream.text().includes("[closed]"), "closed");
+    assert.match(stream.text(), /type="invalid"/);
+  });
+
+  it("answers other servers' questions about keys, also while it drains", async () => {
+    const stream = await connect();
+    a.message("m1", "x@b.test");
+    await until(() => peer.stanzas.length === 1, "our stream to b.test is open");
+    const drained = a.s2s.drain(phaseOf(clock, 20_000));
+    stream.send(`${OPEN}<db:verify from='b.test' to='a.test' id='peer-id'>wrong</db:verify>`);
+    await until(() => stream.text().includes('type="invalid"'), "answered");
+    await advanceUntil(clock, () => stream.text().includes("[closed]"), "closed", 20_000);
+    await advanceUntil(clock, () => a.s2s.status().incoming === 0, "drained", 20_000);
+    await drained;
+  });
+
+  it("speaks to a peer without a version by dialback alone", async () => {
+    const stream = await connect();
+    stream.send(`${HEADER}>${KEY}`);
+    await until(() => stream.text().includes('type="valid"'), "accepted");
+    assert.doesNotMatch(stream.text(), /features/);
+    stream.send(message("x@b.test", "y@a.test"));
+    await until(() => a.delivered.length === 1, "delivered");
+  });
+
+  it("acknowledges only what has been taken over, and says so last at the end", async () => {
+    closesToo = false;
+    const waiting: (() => void)[] = [];
+    const stream = await authenticated({
+      deliver: () => new Promise<void>((resolve) => waiting.push(resolve)),
+    });
+    stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test").repeat(2)}<r xmlns='${NS.sm}'/>`);
+    await until(() => waiting.length === 1, "the first is being handled");
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(waiting.length, 1);
+    assert.doesNotMatch(stream.text(), /<a /);
+    waiting[0]?.();
+    await until(() => waiting.length === 2, "the second");
+    const drained = a.s2s.close({ timeoutMs: 20_000 });
+    waiting[1]?.();
+    await until(() => /h='2'.*system-shutdown.*<\/stream:stream>/s.test(stream.text()), "the last ack, then the end");
+    stream.send(`${message("x@b.test", "y@a.test")}</stream:stream>`);
+    await until(() => waiting.length === 3, "what came before the peer's end is delivered too");
+    waiting[2]?.();
+    await drained;
+    assert.equal(a.delivered.length, 3);
+  });
+
+  it("does not count a stanza that could not be handled, and ends", async () => {
+    const stream = await authenticated({ deliver: () => Promise.reject(new Error("the disk is full")) });
+    stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test")}<r xmlns='${NS.sm}'/>`);
+    await until(() => stream.text().includes("internal-server-error"), "ended");
+    assert.doesNotMatch(stream.text(), /<a /);
+  });
+
+  it("turns away connections beyond the limit", async () => {
+    await connect({ config: { max_connections: 1 } });
+    await until(() => a.s2s.status().incoming === 1, "the first is in");
+    const second = await network.dial({ host: "127.0.0.1", port: routes.get("a.test")?.port ?? 0 });
+    let closed = false;
+    second.setReader({
+      onData: () => undefined,
+      onEnd: () => second.end(),
+      onDrain: () => undefined,
+      onClose: () => {
+        closed = true;
+      },
+    });
+    await until(() => closed, "the second is out");
+    assert.equal(a.s2s.status().incoming, 1);
+  });
+});
