@@ -2,7 +2,7 @@
 // once however many sessions it goes to. Treated as immutable: to change one, make another.
 
 import type { Jid } from "../jid/jid.ts";
-import { type Element, withAttrs } from "../xml/element.ts";
+import { type Element, textOf, withAttrs } from "../xml/element.ts";
 
 export type StanzaKind = "message" | "presence" | "iq";
 
@@ -32,7 +32,7 @@ export class Stanza {
 
   /** The stanza as XML text, without a namespace declaration: both jabber:client and jabber:server streams take it. */
   get text(): string {
-    this.#text ??= this.element.toString();
+    this.#text ??= textOf(this.element);
     return this.#text;
   }
 

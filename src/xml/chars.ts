@@ -16,9 +16,9 @@ const NCNAME = `[${START}][${START}\\-.0-9\\xB7\\u0300-\\u036F\\u203F\\u2040]*`;
 const QNAME = new RegExp(`^(?:(${NCNAME}):)?(${NCNAME})$`, "u");
 
 /** Characters XML 1.0 forbids; halves of surrogate pairs cannot come out of UTF-8. */
-const ILLEGAL = /[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/;
+const ILLEGAL = /[^\t\n\r\x20-\ufffd]/;
 /** The same for text of our own, where a half of a surrogate pair is possible. */
-const UNWRITABLE = /[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Surrogate}/gu;
+const UNWRITABLE = /[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
 
 /** Names met in most stanzas, looked at in advance; the parser then also shares their strings. */
 const KNOWN: ReadonlyMap<string, QName> = new Map(
@@ -58,18 +58,14 @@ export function isSpace(code: number): boolean {
   return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
-/** Tells whether XML 1.0 forbids a character of `text`. */
-export function hasIllegal(text: string): boolean {
-  return ILLEGAL.test(text);
-}
-
 /** Returns `text` without the characters that XML cannot carry. */
 export function onlyLegal(text: string): string {
   return text.search(UNWRITABLE) < 0 ? text : text.replace(UNWRITABLE, "");
 }
 
-const TEXT_SPECIAL = /[&\]\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/;
-const VALUE_SPECIAL = /[<&\t\n\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/;
+/** All but the characters that stand for themselves: not `&` and `]`, nor, in values, `&`, `<` and line ends. */
+const TEXT_SPECIAL = /[^\t\n\x20-\x25\x27-\x5c\x5e-\ufffd]/;
+const VALUE_SPECIAL = /[^\x20-\x25\x27-\x3b\x3d-\ufffd]/;
 
 /** Tells whether `text` is anything but characters that stand for themselves. */
 export function isSpecialText(text: string): boolean {
