@@ -47,7 +47,8 @@ export class Subscriptions {
     await this.#api.rosters.update(account, contact.toString(), (item, roster) => {
       before = stateOf(item);
       const next = itemAfterSent(item, contact, type);
-      isFull = next !== undefined && item === undefined && countShown(roster) >= this.#limits.maxContacts;
+      const isNew = next !== undefined && (item === undefined || item.hidden === true) && next !== "remove";
+      isFull = isNew && countShown(roster) >= this.#limits.maxContacts;
       return isFull ? undefined : next;
     });
     if (isFull) return new StanzaError("resource-constraint", "the roster is full");

@@ -1,7 +1,7 @@
 // Changes of a roster by its owner (RFC 6121 §2.3 to §2.5): adding, updating and removing a contact, the last with the
 // end of the subscriptions in both directions.
 
-import type { IqAnswer, IqRequest, ModuleApi, RosterItem, Session } from "../../src/module.ts";
+import type { IqAnswer, IqRequest, ModuleApi, Roster, RosterItem, Session } from "../../src/module.ts";
 import type { Jid } from "../../src/jid/jid.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
@@ -33,7 +33,7 @@ export class RosterSets {
     const jid = contact.toString();
     let isFull = false;
     await this.#api.rosters.update(session.account, jid, (item, roster) => {
-      isFull = item === undefined && roster.items.size >= this.#limits.maxItems;
+      isFull = (item === undefined || item.hidden === true) && countShown(roster) >= this.#limits.maxItems;
       if (isFull) return undefined;
       // What the client says of the subscription is ignored (§2.1.2.5): only presence changes that.
       const { name: _name, hidden: _hidden, ...kept } = item ?? { jid, groups, subscription: "none" };
@@ -72,4 +72,11 @@ export class RosterSets {
       await presence(account, "unsubscribed");
     }
   }
+}
+
+/** Counts the contacts: what strangers asked for is not the owner's doing. */
+function countShown(roster: Roster): number {
+  let count = 0;
+  for (const item of roster.items.values()) if (item.hidden !== true) count++;
+  return count;
 }
