@@ -4,6 +4,7 @@
 
 import { Jid } from "../../jid/jid.ts";
 import type { Accepted } from "../../net/transport.ts";
+import { certificateNames } from "../../sasl/external.ts";
 import { Stanza } from "../../stanza/stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { type StreamCondition, StreamError } from "../../stanza/stream-error.ts";
@@ -13,7 +14,6 @@ import { asError } from "../../util/errors.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import { type Element, withAttrs, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
-import { isCertifiedFor } from "./certified.ts";
 import type { S2sContext } from "./context.ts";
 import type { DialbackVerifier } from "./dialback-verifier.ts";
 import {
@@ -188,7 +188,7 @@ export class IncomingStream implements StreamHandler {
   }
 
   get #certified(): boolean {
-    return this.#peer !== undefined && isCertifiedFor(this.#stream.transport.tls, this.#peer);
+    return this.#peer !== undefined && certificateNames(this.#stream.transport.tls, this.#peer);
   }
 
   #features(): string {
@@ -262,7 +262,7 @@ export class IncomingStream implements StreamHandler {
       this.#stream.send(dialback("result", answer, new StanzaError("resource-constraint")));
       return;
     }
-    if (isCertifiedFor(this.#stream.transport.tls, remote)) return this.#resolved(remote, local, true);
+    if (certificateNames(this.#stream.transport.tls, remote)) return this.#resolved(remote, local, true);
     if (this.#context.config.dialback === "deny") {
       this.#stream.send(dialback("result", answer, new StanzaError("policy-violation")));
       return;

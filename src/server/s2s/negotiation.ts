@@ -3,6 +3,7 @@
 // verification instead of either. One use each; the result is a value.
 
 import type { Transport } from "../../net/transport.ts";
+import { certificateNames } from "../../sasl/external.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
@@ -10,7 +11,6 @@ import { asError } from "../../util/errors.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
-import { isCertifiedFor } from "./certified.ts";
 import { HandlerSwitch, type S2sContext } from "./context.ts";
 import { dialback, dialbackError, externalAuth, kindOf, STARTTLS } from "./elements.ts";
 
@@ -150,7 +150,7 @@ class Negotiation implements StreamHandler {
     if (config.require_tls && tls === undefined) {
       return this.#fail("TLS is required and the peer has none", new StreamError("policy-violation"));
     }
-    if (config.dialback === "deny" && !isCertifiedFor(tls, remote)) {
+    if (config.dialback === "deny" && !certificateNames(tls, remote)) {
       return this.#fail(`the certificate is not valid for ${remote}`, new StreamError("not-authorized"));
     }
     if (purpose.kind === "verify") {

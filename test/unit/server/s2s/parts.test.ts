@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import type { TlsInfo } from "../../../../src/net/transport.ts";
-import { isCertifiedFor } from "../../../../src/server/s2s/certified.ts";
 import { DialGate } from "../../../../src/server/s2s/dial-gate.ts";
 import { DialbackKeys } from "../../../../src/server/s2s/dialback-keys.ts";
 import { Fates, nameOf, type Owed } from "../../../../src/server/s2s/fates.ts";
@@ -27,25 +25,6 @@ describe("dialback keys", () => {
     assert.equal(keys.verify(key, "b.test", "a.test", "stream2"), false);
     assert.equal(keys.verify("", "b.test", "a.test", "stream1"), false);
     assert.equal(new DialbackKeys(systemRandom).verify(key, "b.test", "a.test", "stream1"), false);
-  });
-});
-
-describe("a certificate as proof of a domain", () => {
-  const info = (chainTrusted: boolean, ...peerNames: string[]) => ({ chainTrusted, peerNames }) as unknown as TlsInfo;
-
-  it("counts when the chain is trusted and a name is the domain's", () => {
-    assert.equal(isCertifiedFor(info(true, "B.test"), "b.test"), true);
-    assert.equal(isCertifiedFor(info(true, "_xmpp-server.b.test"), "b.test"), true);
-    assert.equal(isCertifiedFor(info(true, "*.b.test"), "x.b.test"), true);
-  });
-
-  it("does not count otherwise", () => {
-    assert.equal(isCertifiedFor(undefined, "b.test"), false);
-    assert.equal(isCertifiedFor(info(false, "b.test"), "b.test"), false);
-    assert.equal(isCertifiedFor(info(true, "a.test"), "b.test"), false);
-    assert.equal(isCertifiedFor(info(true, "*.b.test"), "b.test"), false);
-    assert.equal(isCertifiedFor(info(true, "*.b.test"), "x.y.b.test"), false);
-    assert.equal(isCertifiedFor(info(true, "*.test", "*"), "test"), false);
   });
 });
 
