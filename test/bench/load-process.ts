@@ -2,6 +2,7 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { TSX } from "../support/morendo.ts";
 
 /** The server to load. */
 export interface Target {
@@ -27,7 +28,7 @@ export class LoadProcess {
 
   constructor() {
     this.#child = fork(fileURLToPath(new URL("load.ts", import.meta.url)), [], {
-      execArgv: ["--import", import.meta.resolve("tsx")],
+      execArgv: ["--import", TSX],
     });
     this.#child.on("message", (reply: LoadReply) => {
       const waiting = this.#waiting.get(reply.id);

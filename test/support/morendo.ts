@@ -1,21 +1,28 @@
 // Starts a Morendo with its own folder, address and accounts, from source or, where a benchmark asks for it, as built.
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { DrainReport } from "../../src/shutdown/report.ts";
 import { PASSWORD } from "./accounts.ts";
 import { freeAddress, PORTS } from "./addresses.ts";
 import { ServerProcess, temporaryFolder } from "./child.ts";
 import type { PeerOptions, RunningServer } from "./server.ts";
 
+/** The loader of TypeScript for a child process, wherever that one runs. */
+export const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+const WITH_MODULES = fileURLToPath(new URL("start-with-modules.ts", import.meta.url));
 
 /** Where the command is: the sources unless `MORENDO_ENTRY` names a built one. */
 function command(): [string, ...string[]] {
   const entry = process.env.MORENDO_ENTRY;
   if (entry !== undefined) return [process.execPath, entry];
-  return [process.execPath, "--import", import.meta.resolve("tsx"), join(ROOT, "src/cli/main.ts")];
+  return [process.execPath, "--import", TSX, join(ROOT, "src/cli/main.ts")];
 }
 
 /** Starts Morendo and resolves when it accepts clients and servers. Its drain report is in the data folder. */
@@ -69,15 +76,25 @@ ${options.extra ?? ""}
     run(["user", "import", path("accounts.jsonl"), "--config", config], folder);
   }
   const [file, ...args] = command();
+  const start: [string, ...string[]] =
+    options.moduleFolder === undefined
+      ? [file, ...args, "start", "--config", config]
+      : [process.execPath, "--import", TSX, WITH_MODULES, config, options.moduleFolder];
   return {
     folder,
     start: () => ({
       kind: "morendo",
       domain: options.domain,
       address,
-      process: new ServerProcess("morendo", folder, [file, ...args, "start", "--config", config]),
+      process: new ServerProcess("morendo", folder, start),
     }),
   };
+}
+
+/** The drain report of the last run in a Morendo's folder, or undefined when there is none. */
+export function readDrainReport(folder: string): DrainReport | undefined {
+  const path = join(folder, "data", "last-drain.json");
+  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
 }
 
 /** Runs the command to its end; throws with its output when it fails. */

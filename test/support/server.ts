@@ -30,6 +30,8 @@ export interface PeerOptions {
   readonly modules?: readonly string[];
   /** Where Prosody looks for further modules. */
   readonly pluginPaths?: readonly string[];
+  /** Where Morendo looks for further modules. */
+  readonly moduleFolder?: string;
   readonly logLevel?: string;
   /** Text added to the server's configuration file. */
   readonly extra?: string;

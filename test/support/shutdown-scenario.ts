@@ -42,6 +42,8 @@ export interface ShutdownRun {
   readonly peer: RunningServer;
   readonly users: readonly RawClient[];
   readonly watch: RemoteWatch;
+  /** The proxies in front of the peer and of the server, where the case has a slow link. */
+  readonly proxies: readonly SlowProxy[];
 }
 
 /** What one run showed. */
@@ -123,11 +125,13 @@ async function setUp(network: Network, each: ShutdownCase): Promise<ShutdownRun>
   const watch = await RemoteWatch.start(peer, contacts);
   network.add(() => watch.stop());
   const users: RawClient[] = [];
-  network.add(() => users.forEach((user) => user.destroy()));
+  network.add(() => {
+    for (const user of users) user.destroy();
+  });
   await logIn(server, each.users, users);
   const expected = users.length * contactsOf(0, contacts.length).length;
   await server.process.until(() => watch.available >= expected, `presence at the contacts (${expected})`, 60_000);
-  const run = { network, server, peer, users, watch };
+  const run = { network, server, peer, users, watch, proxies };
   if (each.link === "cold") await makeCold(run);
   for (const proxy of proxies) proxy.change(each.slow ?? {});
   return run;
