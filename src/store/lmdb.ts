@@ -31,6 +31,8 @@ type Operation = readonly [key: Buffer, text: string | undefined];
 /** Writes of one caller; without operations a marker that waits for what came before it. */
 interface Pending {
   readonly operations: readonly Operation[];
+  /** Makes one more operation of a number that is given only now, so that the numbers follow the order of the calls. */
+  readonly numbered?: (number: number) => Operation;
   readonly resolve: () => void;
   readonly reject: (error: MorendoError) => void;
 }
@@ -54,7 +56,6 @@ export class LmdbStore implements Store {
   #closing: Promise<void> | undefined;
   #nextNumber = 0;
   #endOfBlock = 0;
-  #reserving: Promise<void> | undefined;
 
   private constructor({ path, clock }: LmdbOptions, db: RootDatabase<string, Buffer>) {
     this.#path = path;
@@ -130,14 +131,15 @@ export class LmdbStore implements Store {
 
   async append(collection: string, key: Key, value: Value): Promise<Key> {
     this.#checkOpen();
-    while (this.#nextNumber === this.#endOfBlock) {
-      this.#reserving ??= this.#reserve().finally(() => {
-        this.#reserving = undefined;
-      });
-      await this.#reserving;
-    }
-    const own = [...key, this.#nextNumber++];
-    await this.put(collection, own, value);
+    let own: Key = [...key, 0];
+    // What cannot be stored must be refused now, not when others are in the same transaction; and a copy is taken now.
+    const sample = encodeKey(collection, own);
+    const text = encodeRecord(own, sample, value);
+    await this.#enqueue([], (number) => {
+      own = [...key, number];
+      if (sample.shortened) return operation({ op: "put", collection, key: own, value: decodeValue(text) });
+      return [encodeKey(collection, own).bytes, text];
+    });
     return own;
   }
 
@@ -156,24 +158,21 @@ export class LmdbStore implements Store {
   }
 
   async #close(): Promise<void> {
-    await this.#reserving;
     await this.#running;
     await this.#db.close();
   }
 
-  /** Takes the next block of numbers for `append`; a block that is not used up is lost, which only makes a gap. */
-  async #reserve(): Promise<void> {
-    try {
+  async #takeNumber(): Promise<number> {
+    if (this.#nextNumber === this.#endOfBlock) {
+      // A block that is not used up is lost, which only makes a gap.
       this.#nextNumber = await this.#db.transaction(() => {
         const first = Number(this.#db.get(SEQUENCE_KEY) ?? 0);
-        // Inside a transaction this is done at once and the promise is only a formality.
         this.#db.putSync(SEQUENCE_KEY, String(first + SEQUENCE_BLOCK));
         return first;
       });
-    } catch (thrown) {
-      throw storeError(this.#path, await commitCause(thrown));
+      this.#endOfBlock = this.#nextNumber + SEQUENCE_BLOCK;
     }
-    this.#endOfBlock = this.#nextNumber + SEQUENCE_BLOCK;
+    return this.#nextNumber++;
   }
 
   async #write(operations: readonly Operation[]): Promise<void> {
@@ -181,9 +180,9 @@ export class LmdbStore implements Store {
     await this.#enqueue(operations);
   }
 
-  #enqueue(operations: readonly Operation[]): Promise<void> {
+  #enqueue(operations: readonly Operation[], numbered?: (number: number) => Operation): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ operations, resolve, reject });
+      this.#queue.push({ operations, resolve, reject, ...(numbered && { numbered }) });
       this.#running ??= this.#run();
     });
   }
@@ -194,7 +193,7 @@ export class LmdbStore implements Store {
     await this.#clock.turn();
     while (this.#queue.length > 0) {
       const group = this.#nextGroup();
-      const error = await this.#commit(group.flatMap((pending) => pending.operations));
+      const error = await this.#commit(group);
       if (error !== undefined) {
         this.#failures++;
         this.#lastFailure = error;
@@ -210,17 +209,22 @@ export class LmdbStore implements Store {
   #nextGroup(): readonly Pending[] {
     let writes = 0;
     const end = this.#queue.findIndex((pending, index) => {
-      writes += pending.operations.length;
+      writes += pending.operations.length + (pending.numbered === undefined ? 0 : 1);
       return index > 0 && writes > MAX_TRANSACTION;
     });
     return this.#queue.splice(0, end < 0 ? this.#queue.length : end);
   }
 
-  async #commit(operations: readonly Operation[]): Promise<MorendoError | undefined> {
-    if (operations.length === 0) return undefined;
+  async #commit(group: readonly Pending[]): Promise<MorendoError | undefined> {
     try {
+      const all: Operation[] = [];
+      for (const { operations, numbered } of group) {
+        for (const one of operations) all.push(one);
+        if (numbered !== undefined) all.push(numbered(await this.#takeNumber()));
+      }
+      if (all.length === 0) return undefined;
       await this.#db.batch(() => {
-        for (const [key, text] of operations) {
+        for (const [key, text] of all) {
           // The promises of single operations inside a batch say nothing: the batch's own does.
           if (text === undefined) void this.#db.remove(key);
           else void this.#db.put(key, text);
