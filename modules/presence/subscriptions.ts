@@ -58,9 +58,9 @@ export class Subscriptions {
     if (type === "unsubscribed" && before !== next && isSeen(before)) {
       this.#broadcaster.withdraw(account, contact, outbox);
     }
-    const routed = this.#api.route(stanza.readdressed(account, contact));
+    await this.#api.route(stanza.readdressed(account, contact));
+    // §3.1.5: the contact's presence follows the approval; before it, it would be from a stranger.
     if (type === "subscribed") sendCurrent(this.#api, account, contact, outbox);
-    await routed;
     await outbox.sent();
     return undefined;
   }
@@ -103,9 +103,8 @@ export class Subscriptions {
 
   /** Answers a request for the user: it is approved already (§3.1.3 rule 2, §3.4.2). */
   async #approve(account: Jid, contact: Jid, outbox: Outbox): Promise<void> {
-    const routed = this.#api.route(barePresence("subscribed", account, contact));
+    await this.#api.route(barePresence("subscribed", account, contact));
     sendCurrent(this.#api, account, contact, outbox);
-    await routed;
   }
 }
 

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { isWorthKeeping } from "../../modules/offline/eligible.ts";
+import { jidOf, ModuleHost, type RecordedSession, stanzaOf } from "../../src/testing/module-host.ts";
+
+async function started(options = {}): Promise<ModuleHost> {
+  const host = await new ModuleHost().load(["presence", "offline"], { offline: options });
+  host.accounts.add("romeo@a.test");
+  return host;
+}
+
+async function message(host: ModuleHost, body: string, type = "chat"): Promise<void> {
+  await host.receive(
+    `<message type="${type}" id="${body}" from="j@b.test/r" to="romeo@a.test"><body>${body}</body></message>`,
+  );
+}
+
+function bodies(session: RecordedSession): (string | null)[] {
+  return session.received
+    .splice(0)
+    .filter(({ kind }) => kind === "message")
+    .map(({ element }) => element.getChildText("body"));
+}
+
+async function login(host: ModuleHost, full = "romeo@a.test/x", presence = "<presence/>"): Promise<RecordedSession> {
+  const session = host.bind(full);
+  await host.send(session, presence);
+  await host.settle();
+  return session;
+}
+
+describe("offline messages", () => {
+  it("are handed over in order, stamped with the time they came, and then are gone", async () => {
+    const host = await started();
+    await message(host, "one");
+    await host.clock.advance(60_000);
+    await message(host, "two", "normal");
+    assert.deepEqual(host.takeRemote(), []);
+    await host.clock.advance(60_000);
+    const session = await login(host);
+    const texts = session.received.filter(({ kind }) => kind === "message").map(({ text }) => text);
+    assert.equal(
+      texts[0],
+      '<message type="chat" id="one" from="j@b.test/r" to="romeo@a.test"><body>one</body>' +
+        '<delay xmlns="urn:xmpp:delay" from="a.test" stamp="2026-01-01T00:00:00.000Z"/></message>',
+    );
+    assert.match(texts[1] ?? "", /id="two".*stamp="2026-01-01T00:01:00.000Z"/);
+    assert.deepEqual(bodies(session), ["one", "two"]);
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/later")), []);
+    assert.deepEqual(await host.store.range("module:offline", []), []);
+  });
+
+  it("are on disk before they count as stored", async () => {
+    const host = await started();
+    const stanza = stanzaOf('<message from="j@b.test/r" to="romeo@a.test"><body>x</body></message>');
+    let release: () => void = () => undefined;
+    host.store.hooks.beforeFlush = () => new Promise((resolve) => (release = resolve));
+    let answer: unknown;
+    const asked = host.ask("message/offline", { stanza, account: jidOf("romeo@a.test") }).then((given) => {
+      answer = given;
+    });
+    await host.settle();
+    assert.equal(answer, undefined);
+    release();
+    await asked;
+    assert.equal(answer, "stored");
+    assert.equal((await host.store.afterCrash().range("module:offline", [])).length, 1);
+  });
+
+  it("go back to their sender when the store fails", async () => {
+    const host = await started();
+    host.store.hooks.beforeWrite = () => {
+      throw new Error("the disk is full");
+    };
+    await message(host, "one");
+    assert.match(host.takeRemote().join(), /service-unavailable/);
+  });
+
+  it("go back to their sender beyond the limit, which counts each account alone", async () => {
+    const host = await started({ max_messages: 3 });
+    host.accounts.add("juliet@a.test");
+    await Promise.all(["1", "2", "3", "4", "5"].map((body) => message(host, body)));
+    const returned = host.takeRemote();
+    assert.equal(returned.length, 2);
+    assert.match(returned.join(), /id="4".*service-unavailable.*id="5"/);
+    await host.receive('<message from="j@b.test" to="juliet@a.test"><body>x</body></message>');
+    assert.deepEqual(host.takeRemote(), []);
+    assert.deepEqual(bodies(await login(host)), ["1", "2", "3"]);
+  });
+
+  it("count anew once they were handed over, also after a restart", async () => {
+    const host = await started({ max_messages: 1 });
+    await message(host, "1");
+    const session = await login(host);
+    await host.end(session);
+    await message(host, "2");
+    assert.deepEqual(host.takeRemote(), []);
+    await host.loader.unload("offline");
+    await host.load(["offline"], { offline: { max_messages: 1 } });
+    await message(host, "3");
+    assert.match(host.takeRemote().join(), /service-unavailable/);
+  });
+
+  it("are not for a session with a negative priority, until it has another", async () => {
+    const host = await started();
+    await message(host, "one");
+    const session = await login(host, "romeo@a.test/x", "<presence><priority>-1</priority></presence>");
+    assert.deepEqual(bodies(session), []);
+    await host.send(session, "<presence><priority>1</priority></presence>");
+    assert.deepEqual(bodies(session), ["one"]);
+  });
+
+  it("are not handed over at directed presence", async () => {
+    const host = await started();
+    await message(host, "one");
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/x", '<presence to="room@c.test/n"/>')), []);
+  });
+
+  it("come once when two resources come at once", async () => {
+    const host = await started();
+    for (let index = 0; index < 5; index++) await message(host, String(index));
+    const sessions = ["x", "y", "z"].map((resource) => host.bind(`romeo@a.test/${resource}`));
+    await Promise.all(sessions.map((session) => host.send(session, "<presence/>")));
+    await host.settle();
+    assert.deepEqual(sessions.flatMap(bodies).sort(), ["0", "1", "2", "3", "4"]);
+  });
+
+  it("that come meanwhile keep their place behind those that wait", async () => {
+    const host = await started();
+    await message(host, "1");
+    await message(host, "2");
+    const session = host.bind("romeo@a.test/x");
+    let isFirst = true;
+    session.slow = async () => {
+      if (!isFirst) return;
+      isFirst = false;
+      await message(host, "3");
+      await message(host, "4");
+    };
+    await host.send(session, "<presence/>");
+    await message(host, "5");
+    await host.settle();
+    assert.deepEqual(bodies(session), ["1", "2", "3", "4", "5"]);
+  });
+
+  it("that are on their way to the disk when the user comes are not left behind", async () => {
+    const host = await started();
+    let release: () => void = () => undefined;
+    host.store.hooks.beforeWrite = () => new Promise((resolve) => (release = resolve));
+    const storing = message(host, "1");
+    await host.settle();
+    const session = await login(host);
+    assert.deepEqual(bodies(session), []);
+    host.store.hooks.beforeWrite = undefined;
+    release();
+    await storing;
+    await host.settle();
+    assert.deepEqual(bodies(session), ["1"]);
+  });
+
+  it("wait on when the session ends in the middle, and go to the next one", async () => {
+    const host = await started();
+    for (let index = 0; index < 4; index++) await message(host, String(index));
+    const dying = host.bind("romeo@a.test/x");
+    dying.slow = async () => {
+      dying.slow = undefined;
+      await host.end(dying);
+    };
+    await host.send(dying, "<presence/>");
+    assert.deepEqual(bodies(dying), ["0"]);
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/y")), ["1", "2", "3"]);
+  });
+
+  it("go to a resource that came while another was being served and ended", async () => {
+    const host = await started();
+    for (let index = 0; index < 3; index++) await message(host, String(index));
+    const dying = host.bind("romeo@a.test/x");
+    const next = host.bind("romeo@a.test/y");
+    dying.slow = async () => {
+      dying.slow = undefined;
+      await host.send(next, "<presence/>");
+      await host.end(dying);
+    };
+    await host.send(dying, "<presence/>");
+    await host.settle();
+    assert.deepEqual([bodies(dying), bodies(next)], [["0"], ["1", "2"]]);
+  });
+
+  it("come in more than one helping when there are many", async () => {
+    const host = await started({ max_messages: 1_000 });
+    const all = Array.from({ length: 230 }, (_, index) => String(index));
+    await Promise.all(all.map((body) => message(host, body)));
+    assert.deepEqual(bodies(await login(host)), all);
+  });
+
+  it("go with the account", async () => {
+    const host = await started();
+    await message(host, "one");
+    host.notifications.notify("account/removed", jidOf("romeo@a.test"));
+    await host.settle();
+    assert.deepEqual(await host.store.range("module:offline", []), []);
+  });
+
+  it("keep a stamp that this server gave already", async () => {
+    const host = await started();
+    const stamp = '<delay xmlns="urn:xmpp:delay" from="a.test" stamp="2020-01-01T00:00:00Z"/>';
+    await host.receive(`<message from="j@b.test" to="romeo@a.test"><body>x</body>${stamp}</message>`);
+    const session = await login(host);
+    const text = session.received.find(({ kind }) => kind === "message")?.text ?? "";
+    assert.equal(text.split("<delay").length, 2);
+    assert.match(text, /stamp="2020-01-01T00:00:00Z"/);
+  });
+
+  for (const [what, type, content, isKept] of [
+    ["a chat message with a body", "chat", "<body>x</body>", true],
+    ["a normal message with a body", "normal", "<body>x</body>", true],
+    ["a message that says not to", "chat", '<body>x</body><no-store xmlns="urn:xmpp:hints"/>', false],
+    ["a chat message that says so", "chat", '<r xmlns="urn:r"/><store xmlns="urn:xmpp:hints"/>', true],
+    ["a chat state", "chat", '<composing xmlns="http://jabber.org/protocol/chatstates"/>', false],
+    ["a chat state in a normal message", "normal", '<active xmlns="http://jabber.org/protocol/chatstates"/>', false],
+    ["an invitation", "normal", '<x xmlns="jabber:x:conference" jid="room@c.test"/>', true],
+    ["a receipt", "chat", '<received xmlns="urn:xmpp:receipts"/>', false],
+    ["an empty message", "normal", "", false],
+    ["a headline", "headline", "<body>x</body>", false],
+    ["a group chat message", "groupchat", "<body>x</body>", false],
+    ["an error", "error", "<body>x</body>", false],
+  ] as const) {
+    it(`${isKept ? "are" : "are not"} kept of ${what}`, () => {
+      const stanza = stanzaOf(`<message type="${type}" from="j@b.test" to="romeo@a.test">${content}</message>`);
+      assert.equal(isWorthKeeping(stanza), isKept);
+    });
+  }
+});
