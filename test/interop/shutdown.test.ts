@@ -6,6 +6,7 @@ import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { DestinationTotals } from "../../src/shutdown/obligations.ts";
 import { type Ending, RawClient } from "../../src/testing/raw-client.ts";
+import type { SlowProxy } from "../../src/testing/slow-proxy.ts";
 import { PASSWORD } from "../support/accounts.ts";
 import { PORTS } from "../support/addresses.ts";
 import { addBadPeers, BAD_PEERS, badDomain } from "../support/bad-peers.ts";
@@ -98,8 +99,8 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
   });
 
   for (const [what, act] of [
-    ["stalls", ({ proxies }: ShutdownRun) => proxies.forEach((proxy) => proxy.stall())],
-    ["is reset", ({ proxies }: ShutdownRun) => proxies.forEach((proxy) => proxy.reset())],
+    ["stalls", (proxy: SlowProxy) => proxy.stall()],
+    ["is reset", (proxy: SlowProxy) => proxy.reset()],
   ] as const) {
     it(`ends in time and accounts for every presence when the link ${what} as the stop begins`, async function () {
       skipWithReason(this, missing("prosody"));
@@ -110,7 +111,7 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
           options: { extra: `[shutdown]\ndeadline = "${deadlineMs}ms"` },
           trigger: (run) => {
             run.server.process.signal("SIGTERM");
-            act(run);
+            for (const proxy of run.proxies) act(proxy);
           },
         },
         (_, { server }) => readDrainReport(server.process.folder),
