@@ -9,7 +9,7 @@ import type { StreamEnd, StreamHandler, XmlStream } from "../../stream/contract.
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import type { S2sContext } from "./context.ts";
-import { kindOf, ping, SM_ENABLE, SM_REQUEST } from "./elements.ts";
+import { kindOf, ping, SM_ENABLE, SM_REQUEST, smAnswer } from "./elements.ts";
 import type { Owed } from "./fates.ts";
 import type { Pings } from "./pings.ts";
 
@@ -164,7 +164,7 @@ export class OutgoingStream implements StreamHandler {
         return this.#onEnabled();
       case "r":
         // The peer sends no stanzas on this stream, so there is nothing that could have been handled.
-        this.#stream.send(`<a xmlns='${element.attrs.xmlns ?? "urn:xmpp:sm:3"}' h='0'/>`);
+        this.#stream.send(smAnswer(0));
         return undefined;
     }
   }
