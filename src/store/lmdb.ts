@@ -23,8 +23,8 @@ const SEQUENCE_KEY = Buffer.of(0x01);
 const SEQUENCE_BLOCK = 65_536;
 /** Entries of a range that are read before the event loop gets a turn. */
 const RANGE_SLICE = 1_000;
-/** Writes that go into one transaction at most: a bound on its memory and on how long others wait for it. */
-const MAX_TRANSACTION = 20_000;
+/** Writes that go into one transaction at most: a bound on how long the event loop is busy handing them over. */
+const MAX_TRANSACTION = 5_000;
 
 type Operation = readonly [key: Buffer, text: string | undefined];
 
