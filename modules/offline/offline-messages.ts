@@ -50,12 +50,19 @@ export class OfflineMessages {
     return undefined;
   }
 
-  /** Deletes what waits for an account that was removed. */
-  async forget(account: Jid): Promise<void> {
-    const name = account.toString();
-    this.#tallies.delete(name);
-    const entries = await this.#api.storage.range([name]);
-    await this.#api.storage.batch(entries.map(([key]) => [key, undefined] as const));
+  /** Does the same in passing; what fails is logged, and the messages keep waiting. */
+  handOverLater(session: Session): void {
+    this.handOver(session)?.catch((thrown: unknown) => this.#api.log.error({ err: thrown }, "messages keep waiting"));
+  }
+
+  /** Deletes what waits for an account that was removed, in passing. */
+  forget(account: Jid): void {
+    this.#delete(account.toString()).catch((thrown: unknown) => {
+      this.#api.log.error(
+        { err: thrown, account: account.toString() },
+        "a removed account's messages are still stored",
+      );
+    });
   }
 
   async #keep(stanza: Stanza, account: Jid): Promise<"stored" | StanzaError> {
@@ -71,14 +78,16 @@ export class OfflineMessages {
       throw thrown;
     }
     await this.#api.storage.flushed();
+    // Somebody may have come while the message was on its way into the store, and have read before it was there.
     const reader = this.#api.sessionsOf(account).find(isReachable);
-    if (reader !== undefined) this.#handOverLater(reader);
+    if (reader !== undefined) this.handOverLater(reader);
     return "stored";
   }
 
-  /** Somebody came while the message was on its way into the store, and may have read before it was there. */
-  #handOverLater(session: Session): void {
-    this.handOver(session)?.catch((thrown: unknown) => this.#api.log.error({ err: thrown }, "messages keep waiting"));
+  async #delete(name: string): Promise<void> {
+    this.#tallies.delete(name);
+    const entries = await this.#api.storage.range([name]);
+    await this.#api.storage.batch(entries.map(([key]) => [key, undefined] as const));
   }
 
   #stamped({ element }: Stanza, account: Jid): Element {

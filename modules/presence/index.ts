@@ -91,7 +91,7 @@ class Presence {
       const session = this.#api.session(to);
       return session?.open ? withoutAnswer(session.deliver(stanza)) : undefined;
     }
-    const waits: (void | Promise<void>)[] = [];
+    const waits: Promise<void>[] = [];
     for (const session of availableSessions(this.#api, account)) {
       const wait = session.deliver(stanza);
       if (wait !== undefined) waits.push(wait);

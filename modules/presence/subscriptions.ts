@@ -85,7 +85,10 @@ export class Subscriptions {
         before = stateOf(item);
         isApproved = type === "subscribe" && (item?.approved === true || isSeen(before));
         const next = itemAfterReceived(item, contact, type, stanza);
-        isFull = next !== undefined && item === undefined && roster.items.size - countShown(roster) >= this.#limits.maxRequests;
+        isFull =
+          next !== undefined &&
+          item === undefined &&
+          roster.items.size - countShown(roster) >= this.#limits.maxRequests;
         return isFull ? undefined : next;
       },
       type === "subscribe" ? undefined : tellInterested,
@@ -128,7 +131,8 @@ function itemAfterSent(
   const { next, pass } = outbound(type, state);
   const known = item ?? { jid: contact.toString(), groups: [], subscription: "none" };
   // §3.4.2: an approval that nobody asked for yet is kept for when somebody does.
-  if (type === "subscribed" && !pass && !seesUser(known)) return known.approved ? undefined : { ...known, approved: true };
+  if (type === "subscribed" && !pass && !seesUser(known))
+    return known.approved ? undefined : { ...known, approved: true };
   if (type === "unsubscribed" && known.approved) {
     const { approved: _approved, ...rest } = known;
     return moved(rest, next);

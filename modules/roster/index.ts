@@ -61,18 +61,22 @@ class RosterReaders {
 
   async #answer(stanza: Stanza, session: Session, known: string | undefined): Promise<IqAnswer> {
     const roster = await this.#api.rosters.load(session.account);
+    const { version } = roster;
     const changes = known === undefined ? undefined : await this.#api.rosters.changesSince(session.account, known);
     // From here to the last stanza nothing waits: a push cannot get between and be undone by an older answer.
     this.#addInterested(session);
-    if (changes === undefined || changes.length > roster.items.size) {
+    // A change that came while they were looked up may be missing among them and was not pushed: only all is right then.
+    if (changes === undefined || roster.version !== version || changes.length > roster.items.size) {
       const shown = [...roster.items.values()].filter((item) => item.hidden !== true).map(itemElement);
       const query = xml("query", { xmlns: NS.roster, ver: known === undefined ? undefined : roster.version }, ...shown);
       await session.deliver(resultOf(stanza, query));
       return "handled";
     }
-    const waits = [session.deliver(resultOf(stanza))];
-    for (const change of changes) waits.push(session.deliver(this.#pushTo(session, itemElement(change), change.version)));
-    await Promise.all(waits);
+    let room = session.deliver(resultOf(stanza));
+    for (const change of changes) {
+      room = session.deliver(this.#pushTo(session, itemElement(change), change.version)) ?? room;
+    }
+    await room;
     return "handled";
   }
 
@@ -102,7 +106,12 @@ class RosterReaders {
 
   #pushTo(session: Session, item: Element, version: string): Stanza {
     const query = xml("query", { xmlns: NS.roster, ver: version }, item);
-    const attrs = { type: "set", id: this.#api.random.id(), from: session.account.toString(), to: session.jid.toString() };
+    const attrs = {
+      type: "set",
+      id: this.#api.random.id(),
+      from: session.account.toString(),
+      to: session.jid.toString(),
+    };
     return new Stanza(xml("iq", attrs, query), session.account, session.jid);
   }
 

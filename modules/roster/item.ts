@@ -1,7 +1,7 @@
 // The `<item/>` of a roster (RFC 6121 §2.1.2): written for clients, and read from what they send with every check.
 
-import type { RosterItem } from "../../src/module.ts";
 import { Jid } from "../../src/jid/jid.ts";
+import type { RosterItem } from "../../src/module.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
 import { type Element, xml } from "../../src/xml/element.ts";
 import { NS } from "../../src/xml/ns.ts";

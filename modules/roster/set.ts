@@ -1,8 +1,8 @@
 // Changes of a roster by its owner (RFC 6121 §2.3 to §2.5): adding, updating and removing a contact, the last with the
 // end of the subscriptions in both directions.
 
-import type { IqAnswer, IqRequest, ModuleApi, Roster, RosterItem, Session } from "../../src/module.ts";
 import type { Jid } from "../../src/jid/jid.ts";
+import type { IqAnswer, IqRequest, ModuleApi, Roster, RosterItem, Session } from "../../src/module.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
 import { xml } from "../../src/xml/element.ts";

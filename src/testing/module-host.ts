@@ -94,7 +94,9 @@ export class ModuleHost {
   /** Serves `hosts`, with modules from `folders` beside the server's own. */
   constructor({ hosts = ["a.test"], folders = [] }: { hosts?: readonly string[]; folders?: readonly URL[] } = {}) {
     const log = this.#log({});
-    this.hooks = new Hooks((hook, owner, thrown) => log.error({ err: thrown, hook, module: owner }, "a handler failed"));
+    this.hooks = new Hooks((hook, owner, thrown) =>
+      log.error({ err: thrown, hook, module: owner }, "a handler failed"),
+    );
     this.notifications = new Notifier((event, thrown) => log.error({ err: thrown, event }, "a listener failed"));
     this.rosters = new StoredRosters({
       store: this.store,
@@ -185,11 +187,14 @@ export class ModuleHost {
     session.open = false;
     this.sessions.remove(session);
     const { hooks, notifications } = this;
-    await endSession({ hooks, notifications, wheel: this.#wheel, log: this.#log({}), limitMs: 5_000 }, { session, reason });
+    await endSession(
+      { hooks, notifications, wheel: this.#wheel, log: this.#log({}), limitMs: 5_000 },
+      { session, reason },
+    );
   }
 
-  /** Asks a hook directly. */
-  async ask<Name extends keyof HookCatalogue & string>(
+  /** Asks the hook `name` directly. */
+  async ask<Name extends keyof HookCatalogue>(
     name: Name,
     payload: HookCatalogue[Name]["payload"],
   ): Promise<HookCatalogue[Name]["answer"] | undefined> {
@@ -207,16 +212,16 @@ export class ModuleHost {
   }
 
   #lifecycle(): { readonly state: LifecycleState; attach(phase: PhaseName, p: Participant<PhaseName>): () => void } {
-    const host = this;
+    const state = (): LifecycleState => this.state;
     return {
       get state() {
-        return host.state;
+        return state();
       },
-      attach(phase, participant) {
+      attach: (phase, participant) => {
         const entry = { phase, participant };
-        host.participants.push(entry);
+        this.participants.push(entry);
         return () => {
-          host.participants.splice(host.participants.indexOf(entry), 1);
+          this.participants.splice(this.participants.indexOf(entry), 1);
         };
       },
     };

@@ -121,7 +121,13 @@ describe("offline messages", () => {
     const sessions = ["x", "y", "z"].map((resource) => host.bind(`romeo@a.test/${resource}`));
     await Promise.all(sessions.map((session) => host.send(session, "<presence/>")));
     await host.settle();
-    assert.deepEqual(sessions.flatMap(bodies).sort(), ["0", "1", "2", "3", "4"]);
+    assert.deepEqual(
+      sessions
+        .flatMap(bodies)
+        .map(Number)
+        .sort((a, b) => a - b),
+      [0, 1, 2, 3, 4],
+    );
   });
 
   it("that come meanwhile keep their place behind those that wait", async () => {

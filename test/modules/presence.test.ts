@@ -4,7 +4,10 @@ import { jidOf, ModuleHost, type RecordedSession } from "../../src/testing/modul
 
 const romeo = jidOf("romeo@a.test");
 
-async function started(items: readonly (Partial<RosterItem> & { jid: string })[] = [], options = {}): Promise<ModuleHost> {
+async function started(
+  items: readonly (Partial<RosterItem> & { jid: string })[] = [],
+  options = {},
+): Promise<ModuleHost> {
   const host = await new ModuleHost().load(["roster", "presence"], { presence: options });
   host.accounts.add("romeo@a.test");
   await roster(host, "romeo@a.test", items);
@@ -238,7 +241,8 @@ describe("the end of a session", () => {
     const session = await host.available("romeo@a.test/x");
     sent(host);
     let letGo: () => void = () => undefined;
-    host.slowRemote = ({ to }) => (to?.domain === "stuck.test" ? new Promise((resolve) => (letGo = resolve)) : undefined);
+    host.slowRemote = ({ to }) =>
+      to?.domain === "stuck.test" ? new Promise((resolve) => (letGo = resolve)) : undefined;
     const ending = host.end(session);
     await host.settle();
     assert.deepEqual(sent(host), ["unavailable a@fine.test", "unavailable a@stuck.test"]);

@@ -6,8 +6,8 @@ import {
   outbound,
   STATES,
   type State,
-  stateOf,
   type SubscriptionType,
+  stateOf,
 } from "../../modules/presence/subscription-state.ts";
 
 const ROWS: readonly State[] = [

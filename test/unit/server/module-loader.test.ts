@@ -236,13 +236,16 @@ describe("ModuleLoader", () => {
     await host.send(romeo, '<iq type="get" id="1"><q xmlns="urn:x"/></iq>');
     await host.clock.advance(10);
     await host.loader.unloadAll();
-    const messages = host.logged.map(({ level, fields }) => [level, fields.module, (fields.err as Error).message]);
+    const messages = host.logged.map(({ level, fields }) => {
+      const { message } = fields.err as Error;
+      return `${level} ${String(fields.module)} ${message}`;
+    });
     assert.deepEqual(messages.toSorted(), [
-      ["error", "clumsy", "async listener"],
-      ["error", "clumsy", "handler"],
-      ["error", "clumsy", "listener"],
-      ["error", "clumsy", "timer"],
-      ["error", "clumsy", "unload"],
+      "error clumsy async listener",
+      "error clumsy handler",
+      "error clumsy listener",
+      "error clumsy timer",
+      "error clumsy unload",
     ]);
   });
 
