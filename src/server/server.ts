@@ -219,9 +219,12 @@ function joinParts(tools: Tools): Parts {
     store,
     random,
     iterations: config.auth.iterations,
-    removed: (account) => notifications.notify("account/removed", account),
+    removed: async (account) => {
+      await rosters.removeAll(account);
+      notifications.notify("account/removed", account);
+    },
   });
-  const rosters = new StoredRosters({
+  const rosters: StoredRosters = new StoredRosters({
     store,
     random,
     changed: (change) => notifications.notify("roster/changed", change),
