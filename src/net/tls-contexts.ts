@@ -117,7 +117,8 @@ export function makeContext(certificate: string, key: string, roots: readonly st
     ...(roots.length > 0 ? { ca: [...defaultRoots(), ...roots] } : {}),
     minVersion: "TLSv1.2",
     honorCipherOrder: true,
-    // Clients of XMPP resume streams (XEP-0198), not TLS sessions: tickets would only cost memory and time.
+    // Clients of XMPP resume streams (XEP-0198), not TLS sessions: tickets would only cost time and weaken forward secrecy.
+    // With TLS 1.3 OpenSSL sends two all the same, which cannot be used.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
   });
 }

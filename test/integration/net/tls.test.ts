@@ -89,15 +89,21 @@ describe("a TLS transport", () => {
     older.socket.destroy();
   });
 
-  it("sends no session tickets", async () => {
-    const { transport, socket } = await directPair();
-    let tickets = 0;
-    socket.on("session", () => tickets++);
-    socket.on("data", () => undefined);
-    transport.write("x");
-    transport.end();
-    await once(socket, "end");
-    assert.equal(tickets, 0);
+  it("resumes no TLS sessions, whatever the client remembers", async () => {
+    for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
+      const first = await directPair({ maxVersion });
+      let session = first.socket.getSession();
+      first.socket.on("session", (latest: Buffer) => {
+        session = latest;
+      });
+      first.socket.resume();
+      first.transport.end();
+      await once(first.socket, "end");
+      const second = await directPair({ maxVersion, ...(session === undefined ? {} : { session }) });
+      assert.equal(second.socket.isSessionReused(), false);
+      second.transport.destroy();
+      second.socket.destroy();
+    }
   });
 
   it("upgrades a plain connection on both sides, after what was written before", async () => {
