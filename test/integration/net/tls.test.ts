@@ -92,7 +92,7 @@ describe("a TLS transport", () => {
   it("resumes no TLS sessions, whatever the client remembers", async () => {
     for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
       const first = await directPair({ maxVersion });
-      let session = first.socket.getSession();
+      let session: Buffer | undefined = first.socket.getSession();
       first.socket.on("session", (latest: Buffer) => {
         session = latest;
       });
