@@ -267,6 +267,8 @@ export class RawClient {
       ALPNProtocols: ["xmpp-client"],
       ...this.#options.tls,
     });
+    // What the server says next begins a stream, whether it was asked to or not.
+    this.#scanner.reset();
     this.#attach(secure);
     await once(secure, "secureConnect");
   }
