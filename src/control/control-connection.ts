@@ -54,7 +54,7 @@ export class ControlConnection {
   async close(limitMs: number): Promise<void> {
     const { socket, clock } = this.#options;
     const limit = new AbortController();
-    const responses = Promise.allSettled([...this.#running]);
+    const responses = Promise.allSettled(this.#running);
     await Promise.race([responses, clock.sleep(limitMs, limit.signal)]);
     const closed = new Promise<void>((resolve) => {
       if (socket.closed) resolve();

@@ -63,7 +63,7 @@ export class UserAdmin {
     if (await this.#accounts.exists(account)) {
       throw new MorendoError(
         "MORENDO_ACCOUNT_EXISTS",
-        `${account} exists already; \`user passwd\` changes its password`,
+        `${account.toString()} exists already; \`user passwd\` changes its password`,
       );
     }
     await this.#accounts.create(account, password);
@@ -121,18 +121,18 @@ export class UserAdmin {
     const account = this.#read(entry.jid);
     if (typeof account === "string") return account;
     const password = this.#accounts.passwordProblem(entry.password);
-    if (password !== undefined) return `${account}: ${password}`;
+    if (password !== undefined) return `${account.toString()}: ${password}`;
     for (const item of entry.roster ?? []) {
       if (readContact(item.jid) === undefined)
-        return `${account}: roster: ${JSON.stringify(item.jid)} is not a bare JID`;
+        return `${account.toString()}: roster: ${JSON.stringify(item.jid)} is not a bare JID`;
     }
-    return (await this.#accounts.exists(account)) ? `${account} exists already` : undefined;
+    return (await this.#accounts.exists(account)) ? `${account.toString()} exists already` : undefined;
   }
 
   async #existing(text: string): Promise<Jid> {
     const account = this.#parse(text);
     if (await this.#accounts.exists(account)) return account;
-    throw new MorendoError("MORENDO_ACCOUNT_UNKNOWN", `there is no account ${account}`);
+    throw new MorendoError("MORENDO_ACCOUNT_UNKNOWN", `there is no account ${account.toString()}`);
   }
 
   #checkPassword(password: string): void {
@@ -153,7 +153,7 @@ export class UserAdmin {
       return `${JSON.stringify(text)} is not an account; expected name@host`;
     }
     if (this.#hosts.includes(jid.domain)) return jid;
-    return `${jid}: ${jid.domain} is not served here; the hosts are ${this.#hosts.join(", ")}`;
+    return `${jid.toString()}: ${jid.domain} is not served here; the hosts are ${this.#hosts.join(", ")}`;
   }
 
   #host(text: string): string {
