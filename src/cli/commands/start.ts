@@ -104,7 +104,7 @@ function readProgress(io: Io, server: Server, logging: Log, tell: (text: string)
     clock,
     write: (text) => stdout.write(text),
     isTerminal: true,
-    columns: () => process.stdout.columns ?? 80,
+    columns: () => process.stdout.columns || 80,
   });
 }
 

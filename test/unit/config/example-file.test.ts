@@ -1,7 +1,7 @@
 // Keeps config/morendo.toml and the schema equal: the same options in both, with the same values.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { z } from "zod";
 import { kindAt, namesAt } from "../../../src/config/options.ts";
@@ -49,11 +49,13 @@ describe("config/morendo.toml", () => {
 
   it("is valid as it is, and then means the defaults", () => {
     const parsed = configSchema.parse(parse(text));
-    assert.deepEqual(parsed, configSchema.parse({}));
+    // The headers of modules stand there without options.
+    const modules = { roster: {}, presence: {}, offline: {}, version: {} };
+    assert.deepEqual(parsed, { ...configSchema.parse({}), module: modules });
   });
 
   it("shows every option of the schema and no other", () => {
-    const shown = fileOptions(parse(uncommented(text))).filter((option) => !option.startsWith("module."));
+    const shown = fileOptions(parse(uncommented(text))).filter((option) => option !== "module");
     assert.deepEqual(
       shown.toSorted(),
       schemaOptions()
@@ -78,6 +80,18 @@ describe("config/morendo.toml", () => {
       assert.match(before, /\(no default\)/, `${example} does not say that it is an example`);
     }
     assert.doesNotThrow(() => configSchema.parse(shown));
+  });
+
+  it("shows every option of every module, with its default", async () => {
+    const { module = {} } = parse(uncommented(text)) as { module?: Record<string, unknown> };
+    const root = new URL("../../../modules/", import.meta.url);
+    for (const { name } of readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
+      const { default: definition } = (await import(new URL(`${name}/index.ts`, root).href)) as {
+        default: { options?: z.ZodType };
+      };
+      const inner = definition.options === undefined ? {} : definition.options.parse({});
+      assert.deepEqual({ ...(module[name] ?? {}) }, inner, name);
+    }
   });
 
   it("explains every option: a sentence stands above it", () => {
