@@ -83,14 +83,14 @@ describe("config/morendo.toml", () => {
   });
 
   it("shows every option of every module, with its default", async () => {
-    const { module = {} } = parse(uncommented(text)) as { module?: Record<string, unknown> };
+    const { module = {} } = parse(uncommented(text)) as { module?: Record<string, object> };
     const root = new URL("../../../modules/", import.meta.url);
     for (const { name } of readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
       const { default: definition } = (await import(new URL(`${name}/index.ts`, root).href)) as {
         default: { options?: z.ZodType };
       };
       const inner = definition.options === undefined ? {} : definition.options.parse({});
-      assert.deepEqual({ ...(module[name] ?? {}) }, inner, name);
+      assert.deepEqual({ ...module[name] }, inner, name);
     }
   });
 
