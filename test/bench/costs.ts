@@ -73,7 +73,10 @@ async function withServer<T>(
   network.add(() => load.stop());
   try {
     const list: Account[] = Array.from({ length: accounts }, (_, index) => ({ username: `u${index}` }));
-    return await act(await network.start(kind, { domain: "bench.test", accounts: list, logLevel: "warn" }), load);
+    return await act(
+      await network.start(kind, { domain: "bench.test", accounts: list, logLevel: "warn", unlimited: true }),
+      load,
+    );
   } finally {
     await network.stop();
   }

@@ -57,6 +57,7 @@ key = ${quoted(path("key.pem"))}
 listen = [${quoted(`${address}:${PORTS.c2s}`)}]
 listen_tls = [${quoted(`${address}:${PORTS.c2sTls}`)}]
 max_connections_per_address = 20000
+${options.unlimited === true ? 'rate = "1GiB"\nburst = "1GiB"' : ""}
 [s2s]
 listen = [${quoted(`${address}:${PORTS.s2s}`)}]
 dialback = ${quoted(options.federation === "external" ? "deny" : "allow")}

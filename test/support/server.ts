@@ -32,6 +32,8 @@ export interface PeerOptions {
   readonly pluginPaths?: readonly string[];
   /** Where Morendo looks for further modules. */
   readonly moduleFolder?: string;
+  /** Lifts Morendo's rate limits, as the launchers of the other servers always do. */
+  readonly unlimited?: boolean;
   readonly logLevel?: string;
   /** Text added to the server's configuration file. */
   readonly extra?: string;
