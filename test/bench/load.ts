@@ -46,9 +46,15 @@ async function run(command: LoadCommand): Promise<Record<string, number>> {
 function login(target: Target, username: string): Promise<RawClient> {
   const { host, domain } = target;
   return RawClient.login({
-    ...{ host, port: PORTS.c2s, domain, username, password: PASSWORD, resource: "bench", mechanism: "PLAIN" },
+    host,
+    port: PORTS.c2s,
+    domain,
+    username,
+    password: PASSWORD,
+    resource: "bench",
+    mechanism: "PLAIN",
     record: false,
-    timeoutMs: 60_000,
+    timeoutMs: 6e4,
   });
 }
 

@@ -40,14 +40,12 @@ for (const peerKind of PEERS) {
 
       async function online(server: RunningServer, username: string): Promise<RawClient> {
         const client = await RawClient.login({
-          ...{
-            host: server.address,
-            port: PORTS.c2s,
-            domain: server.domain,
-            username,
-            password: PASSWORD,
-            resource: "x",
-          },
+          host: server.address,
+          port: PORTS.c2s,
+          domain: server.domain,
+          username,
+          password: PASSWORD,
+          resource: "x",
         });
         clients.push(client);
         // Only who has asked for the roster is told about subscriptions (RFC 6121 §2.1.6).

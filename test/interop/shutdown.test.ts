@@ -52,9 +52,12 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
   it("closes in order towards clients with unread input in flight", async function () {
     skipWithReason(this, missing("prosody"));
     const { endings, tally } = await playShutdown({
-      ...{ server: SUBJECT, peer: "prosody", users: 20, link: "warm" },
+      server: SUBJECT,
+      peer: "prosody",
+      users: 20,
+      link: "warm",
       before: ({ users }) => {
-        const body = "x".repeat(2_000);
+        const body = "x".repeat(2e3);
         for (const user of users) {
           for (let index = 0; index < 50; index++)
             user.send(`<message to='c0@remote.example'><body>${body}</body></message>`);
@@ -72,14 +75,12 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
     const users = 20;
     const result = await playShutdown(
       {
-        ...{
-          server: SUBJECT,
-          peer: "prosody",
-          users,
-          link: "warm" as const,
-          badDomains: domains,
-          prepare: addBadPeers,
-        },
+        server: SUBJECT,
+        peer: "prosody",
+        users,
+        link: "warm" as const,
+        badDomains: domains,
+        prepare: addBadPeers,
         options: { extra: `[shutdown]\ndeadline = "${deadlineMs}ms"` },
       },
       (_, { server }) => readDrainReport(server.process.folder),
@@ -109,7 +110,11 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
       const deadlineMs = 8_000;
       const result = await playShutdown(
         {
-          ...{ server: SUBJECT, peer: "prosody", users: 50, link: "warm" as const, slow: { latencyMs: 5 } },
+          server: SUBJECT,
+          peer: "prosody",
+          users: 50,
+          link: "warm" as const,
+          slow: { latencyMs: 5 },
           options: { extra: `[shutdown]\ndeadline = "${deadlineMs}ms"` },
           trigger: (run) => {
             run.server.process.signal("SIGTERM");
@@ -135,7 +140,10 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
       const deadlineMs = 8_000;
       const result = await playShutdown(
         {
-          ...{ server: SUBJECT, peer: "prosody", users: 10, link: "warm" as const },
+          server: SUBJECT,
+          peer: "prosody",
+          users: 10,
+          link: "warm" as const,
           options: {
             modules: ["misbehave"],
             moduleFolder: BAD_MODULES,
@@ -159,7 +167,11 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
   it("hurries at the second signal and skips to the end at the third", async function () {
     skipWithReason(this, missing("prosody"));
     const stalled = {
-      ...{ server: SUBJECT, peer: "prosody" as const, users: 10, link: "warm" as const, slow: { latencyMs: 5 } },
+      server: SUBJECT,
+      peer: "prosody" as const,
+      users: 10,
+      link: "warm" as const,
+      slow: { latencyMs: 5 },
       options: { extra: '[shutdown]\ndeadline = "20s"' },
     };
     const signals =
@@ -256,7 +268,11 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
       network.adopt(last);
       await last.process.listening(last.address, [PORTS.c2s]);
       const client = await RawClient.login({
-        ...{ host: last.address, port: PORTS.c2s, domain: last.domain, username: "u0", password: PASSWORD },
+        host: last.address,
+        port: PORTS.c2s,
+        domain: last.domain,
+        username: "u0",
+        password: PASSWORD,
       });
       client.destroy();
     } finally {
@@ -283,7 +299,11 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
       await first.process.listening(first.address, [PORTS.c2s, PORTS.s2s]);
       const user = await local(first.address);
       const remote = await RawClient.login({
-        ...{ host: peer.address, port: PORTS.c2s, domain: peer.domain, username: "c0", password: PASSWORD },
+        host: peer.address,
+        port: PORTS.c2s,
+        domain: peer.domain,
+        username: "c0",
+        password: PASSWORD,
       });
       remote.presence();
       const count = 400;

@@ -33,8 +33,17 @@ export class RemoteWatch {
     const watch = new RemoteWatch();
     for (const username of usernames) {
       const client = await RawClient.login({
-        ...{ host: server.address, port: PORTS.c2s, domain: server.domain, username, password: PASSWORD },
-        ...{ resource: "watch", mechanism: "PLAIN", record: false, timeoutMs: 60_000 },
+        host: server.address,
+        port: PORTS.c2s,
+        domain: server.domain,
+        username,
+        password: PASSWORD,
+        ...{
+          resource: "watch",
+          mechanism: "PLAIN",
+          record: false,
+          timeoutMs: 6e4,
+        },
       });
       const watcher: Watcher = { client, available: new Set(), unavailable: new Map() };
       client.onElement = (xml) => watch.#see(watcher, xml);

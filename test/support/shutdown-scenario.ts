@@ -155,8 +155,17 @@ async function logIn(server: RunningServer, count: number, users: RawClient[]): 
   const worker = async (): Promise<void> => {
     for (let index = next++; index < count; index = next++) {
       const client = await RawClient.login({
-        ...{ host: server.address, port: PORTS.c2s, domain: server.domain, username: `u${index}`, password: PASSWORD },
-        ...{ resource: "r", mechanism: "PLAIN", record: false, timeoutMs: 60_000 },
+        host: server.address,
+        port: PORTS.c2s,
+        domain: server.domain,
+        username: `u${index}`,
+        password: PASSWORD,
+        ...{
+          resource: "r",
+          mechanism: "PLAIN",
+          record: false,
+          timeoutMs: 6e4,
+        },
       });
       users.push(client);
       client.presence();
