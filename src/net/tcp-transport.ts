@@ -279,10 +279,10 @@ function acceptTls(raw: Socket, options: TlsServerOptions): TLSSocket {
   const { certificates } = options;
   return new TLSSocket(raw, {
     isServer: true,
-    secureContext: certificates.contextFor(undefined),
+    secureContext: certificates.contextFor(undefined, options.requestCertificate),
     requestCert: options.requestCertificate,
     rejectUnauthorized: false,
-    SNICallback: (name, done) => done(null, certificates.contextFor(name)),
+    SNICallback: (name, done) => done(null, certificates.contextFor(name, options.requestCertificate)),
     ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
   });
 }
@@ -290,7 +290,7 @@ function acceptTls(raw: Socket, options: TlsServerOptions): TLSSocket {
 function dialTls(raw: Socket, options: TlsClientOptions): TLSSocket {
   return tlsConnect({
     socket: raw,
-    secureContext: options.certificates.contextFor(options.localName),
+    secureContext: options.certificates.contextFor(options.localName, true),
     rejectUnauthorized: false,
     // Names are checked by s2s, against the domain and not against a host name.
     checkServerIdentity: () => undefined,

@@ -26,15 +26,24 @@ export interface TlsContextsOptions {
   readonly log: Logger;
 }
 
+/**
+ * The contexts of one host. Roots of one's own make OpenSSL copy the names of all roots for every connection, which is
+ * four times what a connection costs otherwise: who does not check the peer's certificate gets a context without them.
+ */
+interface HostContexts {
+  readonly anonymous: SecureContext;
+  readonly verifying: SecureContext;
+}
+
 const SOON_MS = 14 * 86_400_000;
 
 /** The secure contexts of all hosts, for both roles. */
 export class TlsContexts implements CertificateSource {
   #options: TlsContextsOptions;
-  #contexts: Map<string, SecureContext>;
-  #fallback: SecureContext;
+  #contexts: Map<string, HostContexts>;
+  #fallback: HostContexts;
 
-  private constructor(options: TlsContextsOptions, contexts: Map<string, SecureContext>, fallback: SecureContext) {
+  private constructor(options: TlsContextsOptions, contexts: Map<string, HostContexts>, fallback: HostContexts) {
     this.#options = options;
     this.#contexts = contexts;
     this.#fallback = fallback;
@@ -61,20 +70,21 @@ export class TlsContexts implements CertificateSource {
     this.#fallback = fallback;
   }
 
-  contextFor(serverName: string | undefined): SecureContext {
-    if (serverName === undefined) return this.#fallback;
-    return this.#contexts.get(serverName.toLowerCase()) ?? this.#fallback;
+  contextFor(serverName: string | undefined, verifiesPeer = false): SecureContext {
+    const found = serverName === undefined ? undefined : this.#contexts.get(serverName.toLowerCase());
+    const { anonymous, verifying } = found ?? this.#fallback;
+    return verifiesPeer ? verifying : anonymous;
   }
 }
 
 async function readAll(
   options: TlsContextsOptions,
-): Promise<{ contexts: Map<string, SecureContext>; fallback: SecureContext }> {
+): Promise<{ contexts: Map<string, HostContexts>; fallback: HostContexts }> {
   const roots = await Promise.all(options.trustedRoots.map((path) => readPem(path, "a trusted root")));
   for (const [index, pem] of roots.entries())
     parseCertificate(pem, options.trustedRoots[index] ?? "", "a trusted root");
-  const contexts = new Map<string, SecureContext>();
-  let fallback: SecureContext | undefined;
+  const contexts = new Map<string, HostContexts>();
+  let fallback: HostContexts | undefined;
   for (const host of options.hosts) {
     const context = await readHost(host, roots, options);
     contexts.set(host.name.toLowerCase(), context);
@@ -84,7 +94,7 @@ async function readAll(
   return { contexts, fallback };
 }
 
-async function readHost(host: HostCertificate, roots: string[], options: TlsContextsOptions): Promise<SecureContext> {
+async function readHost(host: HostCertificate, roots: string[], options: TlsContextsOptions): Promise<HostContexts> {
   const [certificatePem, keyPem] = await Promise.all([
     readPem(host.certificate, `the certificate of ${host.name}`),
     readPem(host.key, `the private key of ${host.name}`),
@@ -99,7 +109,8 @@ async function readHost(host: HostCertificate, roots: string[], options: TlsCont
   }
   warnOf(certificate, host, options);
   try {
-    return makeContext(certificatePem, keyPem, roots);
+    const anonymous = makeContext(certificatePem, keyPem, []);
+    return { anonymous, verifying: roots.length === 0 ? anonymous : makeContext(certificatePem, keyPem, roots) };
   } catch (cause) {
     throw new MorendoError(
       "MORENDO_CERTIFICATE_INVALID",

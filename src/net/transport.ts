@@ -64,8 +64,11 @@ export interface TlsClientOptions {
 
 /** Chooses a certificate by name. Implemented by tls-contexts.ts; opaque to everybody else. */
 export interface CertificateSource {
-  /** Returns the secure context for a host name, the default one when the name is not known. */
-  contextFor(serverName: string | undefined): SecureContext;
+  /**
+   * Returns the secure context for a host name, the default one when the name is not known. One that `verifiesPeer` has
+   * the configured roots.
+   */
+  contextFor(serverName: string | undefined, verifiesPeer: boolean): SecureContext;
 }
 
 /** A byte stream both ways. */
