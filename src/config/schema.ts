@@ -73,6 +73,7 @@ const c2s = z.strictObject({
   listen: list(address).default(["0.0.0.0:5222"]),
   listen_tls: list(address).default(["0.0.0.0:5223"]),
   ...streamLimits("256KiB"),
+  max_login_size: size("16KiB"),
   max_connections: count(20_000),
   max_connections_per_address: count(1_000),
   login_timeout: duration("30s"),

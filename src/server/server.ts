@@ -58,6 +58,8 @@ export interface ServerStatus {
   /** What it listens on, as people read it: `c2s 0.0.0.0:5222`. */
   readonly listening: readonly string[];
   readonly sessions: number;
+  /** Clients' connections, logged in or not. */
+  readonly connections: number;
   readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
   /** The phase that runs, while the server goes down. */
   readonly phase?: PhaseName;
@@ -130,6 +132,7 @@ export class Server {
         ...(parts?.s2s.listening ?? []).map((address) => `s2s ${address}`),
       ],
       sessions: parts?.sessions.size ?? 0,
+      connections: parts?.c2s.connections ?? 0,
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(phase === undefined ? {} : { phase }),
     };

@@ -30,6 +30,11 @@ export interface StreamHandler {
   onElement(element: Element): void | Promise<void>;
   /** The peer sent `</stream:stream>`. The stream answers it by itself and then closes. */
   onPeerClosing(): void;
+  /**
+   * Nothing can be sent any more, whoever closed or broke the stream; called once, before the `onClosed` that may be
+   * seconds away. What is handed to `send` from now on is lost.
+   */
+  onOutputClosed?(): void;
   /** There is room again after `send` had returned false. */
   onDrain(): void;
   /** The stream is over; the last call. Elements that were complete have all been handled. */

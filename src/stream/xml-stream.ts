@@ -16,6 +16,8 @@ import type {
 } from "../net/transport.ts";
 import { StreamError } from "../stanza/stream-error.ts";
 import type { Clock, Timer } from "../util/clock.ts";
+import { asError } from "../util/errors.ts";
+import type { Logger } from "../util/log.ts";
 import type { Element } from "../xml/element.ts";
 import { NS } from "../xml/ns.ts";
 import { type StreamHeader, StreamParser, type StreamSink, type XmlFault } from "../xml/stream-parser.ts";
@@ -33,6 +35,8 @@ export interface XmlStreamOptions {
   readonly contentNamespace: ContentNamespace;
   /** The opening tag sent when the stream must be closed before the handler has sent one; without attributes otherwise. */
   readonly fallbackHeader?: () => HeaderOptions;
+  /** Where what the handler throws is told: it is a bug, and the peer learns only of `internal-server-error`. */
+  readonly log?: Logger;
   /** How long the peer has for its half of a close that the stream began by itself; 5 s unless told. */
   readonly closeTimeoutMs?: number;
 }
@@ -148,7 +152,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     if (this.#end !== undefined || this.#isDestroyed) return;
     this.#isDestroyed = true;
     this.#error ??= error;
-    this.#outputOpen = false;
+    this.#outputOver();
     this.#endInput();
     if (this.#transportEnd === undefined) this.transport.destroy(error);
     else this.#finish(this.#transportEnd);
@@ -186,7 +190,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   onClose(end: TransportEnd): void {
     this.#transportEnd = end;
-    this.#outputOpen = false;
+    this.#outputOver();
     if (this.#busy && !this.#isDestroyed) this.#limitTime(HANDLER_GRACE_MS);
     else this.#finish(end);
   }
@@ -262,7 +266,9 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
   }
 
   #handlerFailed(thrown: unknown): void {
-    this.#error ??= thrown instanceof Error ? thrown : new Error(String(thrown));
+    const error = asError(thrown);
+    this.#options.log?.error({ err: error, address: this.transport.remoteAddress }, "a stream's handler failed");
+    this.#error ??= error;
     this.#fail(new StreamError("internal-server-error"));
   }
 
@@ -271,7 +277,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     if (this.#transportEnd !== undefined) return;
     // Somebody who never spoke XMPP needs no answer.
     if (this.#headerSent) this.#closeOutput();
-    this.#outputOpen = false;
+    this.#outputOver();
     this.#closeTransport(this.#closeTimeoutMs);
   }
 
@@ -286,8 +292,14 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
       text += error.toElement().toString();
     }
     this.#headerSent = true;
-    this.#outputOpen = false;
     this.transport.write(text + CLOSING_TAG);
+    this.#outputOver();
+  }
+
+  #outputOver(): void {
+    if (!this.#outputOpen) return;
+    this.#outputOpen = false;
+    this.#handler.onOutputClosed?.();
   }
 
   /** Nothing is left to read or to say: closes the connection, and gives the peer a while to do the same. */
@@ -341,7 +353,6 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
       ...(error === undefined ? {} : { error }),
     };
     this.#end = end;
-    this.#outputOpen = false;
     this.#endInput();
     this.#deadline?.cancel();
     this.#handler.onClosed(end);

@@ -15,7 +15,7 @@ import { type Random, shuffle } from "../../util/random.ts";
 import type { TimerWheel } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import type { Accounts } from "../accounts.ts";
-import { splitAddress } from "../address.ts";
+import { addressGroup, splitAddress } from "../address.ts";
 import type { Router } from "../router.ts";
 import type { SessionTable } from "../session-table.ts";
 import { ClientSession } from "./client-session.ts";
@@ -58,6 +58,13 @@ export interface ClosedSessions {
 const MAX_NAMED = 100;
 /** How long one stretch of the sweep may hold the event loop, in milliseconds. */
 const SWEEP_SLICE_MS = 8;
+/** How many of those turned away at a time are told why; the others are cut off at once. */
+const MAX_TURNED_AWAY = 256;
+/** What a client may send at once before it has logged in, and then each second, in elements of the largest size. */
+const LOGIN_ELEMENTS = 4;
+/** Bounds that every known way to log in keeps by far. */
+const LOGIN_DEPTH = 16;
+const LOGIN_ATTRIBUTES = 32;
 
 /** The client listeners and connections. */
 export class C2s {
@@ -65,6 +72,8 @@ export class C2s {
   #context: C2sContext;
   #listeners: Listener[] = [];
   #streams = new Set<ClientStream>();
+  /** How many of those are over a limit and only told so. They count against no limit themselves. */
+  #turnedAway = 0;
   #byAddress = new Map<string, number>();
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
@@ -75,6 +84,13 @@ export class C2s {
     const { config } = options;
     this.#context = {
       ...options,
+      loginLimits: {
+        maxStanzaBytes: Math.min(config.max_login_size, config.max_stanza_size),
+        maxDepth: Math.min(LOGIN_DEPTH, config.max_depth),
+        maxAttributes: Math.min(LOGIN_ATTRIBUTES, config.max_attributes),
+        rate: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.rate),
+        burst: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.burst),
+      },
       limits: {
         maxStanzaBytes: config.max_stanza_size,
         maxDepth: config.max_depth,
@@ -192,29 +208,47 @@ export class C2s {
   }
 
   #onConnection({ transport, ready }: Accepted): void {
-    const { config, log } = this.#options;
+    const { log } = this.#options;
     const address = transport.remoteAddress;
-    const fromThere = (this.#byAddress.get(address) ?? 0) + 1;
-    this.#byAddress.set(address, fromThere);
+    const group = addressGroup(address);
+    const refusal = this.#refusal(group);
+    if (refusal !== undefined && refusal !== this.#stopping && this.#turnedAway >= MAX_TURNED_AWAY) {
+      transport.destroy();
+      return;
+    }
     const stream: ClientStream = new ClientStream(this.#context, transport, () => {
       this.#streams.delete(stream);
-      const left = (this.#byAddress.get(address) ?? 1) - 1;
-      if (left === 0) this.#byAddress.delete(address);
-      else this.#byAddress.set(address, left);
+      if (refusal === undefined) this.#count(group, -1);
+      else this.#turnedAway--;
     });
     this.#streams.add(stream);
+    if (refusal === undefined) this.#count(group, 1);
+    else this.#turnedAway++;
     ready.then(
       (tls) => {
         if (tls !== undefined) stream.secured(tls);
       },
       (thrown: unknown) => log.debug({ err: thrown, address }, "TLS handshake failed"),
     );
-    if (this.#stopping !== undefined) this.#dismiss(stream, this.#stopping);
-    else if (this.#streams.size > config.max_connections) {
-      this.#dismiss(stream, new StreamError("resource-constraint", "too many connections"));
-    } else if (fromThere > config.max_connections_per_address) {
-      this.#dismiss(stream, new StreamError("policy-violation", "too many connections from this address"));
+    if (refusal !== undefined) this.#dismiss(stream, refusal);
+  }
+
+  /** Why a new connection may not stay, if it may not. */
+  #refusal(group: string): StreamError | undefined {
+    const { config } = this.#options;
+    if (this.#stopping !== undefined) return this.#stopping;
+    if (this.#streams.size - this.#turnedAway >= config.max_connections) {
+      return new StreamError("resource-constraint", "too many connections");
     }
+    return (this.#byAddress.get(group) ?? 0) < config.max_connections_per_address
+      ? undefined
+      : new StreamError("policy-violation", "too many connections from this address");
+  }
+
+  #count(group: string, change: 1 | -1): void {
+    const left = (this.#byAddress.get(group) ?? 0) + change;
+    if (left === 0) this.#byAddress.delete(group);
+    else this.#byAddress.set(group, left);
   }
 
   /** Closes a connection that has no session. */

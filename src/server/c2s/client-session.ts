@@ -60,14 +60,18 @@ export class ClientSession implements Session {
   setPresence(presence: Stanza | undefined): void {
     const wasReachable = this.#presence !== undefined && this.#priority >= 0;
     this.#presence = presence;
-    const priority = Number(presence?.element.getChildText("priority") ?? 0);
-    this.#priority = Number.isInteger(priority) ? priority : 0;
+    this.#priority = readPriority(presence?.element.getChildText("priority") ?? "0");
     if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
   }
 
   deliver(stanza: Stanza): void | Promise<void> {
     if (this.#ended !== undefined) return this.#surroundings.undeliverable(stanza);
-    if (this.#stream.send(stanza.text)) return undefined;
+    return this.send(stanza.text);
+  }
+
+  /** Sends what the connection itself has to say, with the same bounds as `deliver`; nothing once the session has ended. */
+  send(text: string): void | Promise<void> {
+    if (this.#ended !== undefined || this.#stream.send(text)) return undefined;
     return this.#wait();
   }
 
@@ -109,6 +113,13 @@ export class ClientSession implements Session {
     }
     return this.#room.promise;
   }
+}
+
+/** Reads a priority (RFC 6121 §4.7.2.3); what is none counts as 0. */
+function readPriority(text: string): number {
+  if (!/^\s*[+-]?\d{1,3}\s*$/.test(text)) return 0;
+  const priority = Number(text);
+  return priority >= -128 && priority <= 127 ? priority : 0;
 }
 
 /** Promise.withResolvers, which Node 20 does not have. */

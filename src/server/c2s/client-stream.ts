@@ -6,7 +6,7 @@ import type { TlsInfo, Transport } from "../../net/transport.ts";
 import { readStanza } from "../../stanza/read-stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
-import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
+import type { HeaderOptions, StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
 import { createXmlStream } from "../../stream/xml-stream.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import { type Element, xml } from "../../xml/element.ts";
@@ -19,6 +19,9 @@ import { SaslNegotiation } from "./sasl-negotiation.ts";
 
 /** Where a connection is in its negotiation. */
 type State = "connected" | "negotiating" | "authenticated" | "bound" | "ending";
+
+/** Requests to bind that come to nothing, such as for a bad resource: so many, and then the connection ends. */
+const MAX_REFUSED_BINDS = 10;
 
 /** A client connection. */
 export class ClientStream implements StreamHandler {
@@ -34,7 +37,11 @@ export class ClientStream implements StreamHandler {
   #loginTimeout: WheelTimeout | undefined;
   #idleTimeout: WheelTimeout | undefined;
   #closed: (() => void) | undefined;
-  #pinged = false;
+  /** When the client was asked for a sign of life, if it was. */
+  #pingedAt: number | undefined;
+  #refusedBinds = 0;
+  /** The client broke the rules: what it says after that does not count (RFC 6120 §4.9.1.1). */
+  #isDeaf = false;
 
   /** Takes over a transport that was accepted; `closed` is called once, when it is gone. */
   constructor(context: C2sContext, transport: Transport, closed: () => void) {
@@ -45,11 +52,13 @@ export class ClientStream implements StreamHandler {
       transport,
       clock: context.clock,
       contentNamespace: NS.client,
-      limits: context.limits,
+      limits: context.loginLimits,
+      log: context.log,
+      fallbackHeader: () => this.#header(),
       handler: this,
     });
     this.#loginTimeout = context.wheel.add(context.config.login_timeout, () => {
-      void this.#fail(new StreamError("connection-timeout", "login took too long"));
+      this.#fail(new StreamError("connection-timeout", "login took too long"));
     });
   }
 
@@ -73,14 +82,9 @@ export class ClientStream implements StreamHandler {
   onHeader(header: StreamHeader): void {
     if (this.#state === "ending") return;
     const fault = this.#checkHeader(header);
-    const host = this.#host ?? this.#context.hosts[0];
-    this.stream.sendHeader({
-      id: this.#context.random.id(),
-      lang: "en",
-      ...(host === undefined ? {} : { from: host }),
-    });
+    this.stream.sendHeader(this.#header());
     if (fault !== undefined) {
-      void this.#fail(fault);
+      this.#fail(fault);
       return;
     }
     if (this.#state === "connected") this.#state = "negotiating";
@@ -88,10 +92,8 @@ export class ClientStream implements StreamHandler {
   }
 
   onElement(element: Element): void | Promise<void> {
-    if (this.#state === "bound" || (this.#state === "ending" && this.#session !== undefined)) {
-      return this.#onStanza(element, this.#session as ClientSession);
-    }
-    return this.#negotiate(element);
+    if (this.#isDeaf) return undefined;
+    return this.#session === undefined ? this.#negotiate(element) : this.#onStanza(element, this.#session);
   }
 
   onDrain(): void {
@@ -99,15 +101,24 @@ export class ClientStream implements StreamHandler {
   }
 
   onPeerClosing(): void {
+    return undefined;
+  }
+
+  /** Whatever comes for the session from now on would be lost: it takes the way of a missing resource. */
+  onOutputClosed(): void {
     void this.#session?.end("");
   }
 
-  onClosed(end: StreamEnd): void {
+  onClosed(): void {
     this.#leaveNegotiation();
     this.#idleTimeout?.cancel();
-    void this.#session?.end(end.fault?.text ?? "");
     this.#closed?.();
     this.#closed = undefined;
+  }
+
+  #header(): HeaderOptions {
+    const from = this.#host ?? this.#context.hosts[0];
+    return { id: this.#context.random.id(), lang: "en", ...(from === undefined ? {} : { from }) };
   }
 
   #checkHeader(header: StreamHeader): StreamError | undefined {
@@ -141,7 +152,8 @@ export class ClientStream implements StreamHandler {
   async #onStartTls(): Promise<void> {
     if (this.#tls !== undefined) {
       this.stream.send(xml("failure", { xmlns: NS.tls }).toString());
-      return await this.#fail(undefined);
+      this.#fail(undefined);
+      return;
     }
     this.stream.send(xml("proceed", { xmlns: NS.tls }).toString());
     try {
@@ -155,25 +167,24 @@ export class ClientStream implements StreamHandler {
   async #onSasl(element: Element): Promise<void> {
     this.#sasl ??= new SaslNegotiation(this.#context, this.#host ?? "", this.#tls);
     const reply = await this.#sasl.receive(element);
-    if (this.stream.closing) return undefined;
+    if (this.stream.closing) return;
     this.stream.send(reply.element.toString());
-    if (reply.outcome === "continue") return undefined;
+    if (reply.outcome === "continue") return;
     this.#sasl = undefined;
     if (reply.outcome === "success") {
       this.#user = reply.user;
       this.#state = "authenticated";
+      this.stream.setLimits(this.#context.limits);
       this.stream.restart();
-      return undefined;
+      return;
     }
     this.#failedLogins++;
     this.#context.log.info(
       { address: this.stream.transport.remoteAddress, condition: reply.condition },
       "client login refused",
     );
-    if (this.#failedLogins >= this.#context.config.max_failed_logins) {
-      return await this.#fail(new StreamError("policy-violation", "too many failed logins"));
-    }
-    return undefined;
+    if (this.#failedLogins < this.#context.config.max_failed_logins) return;
+    this.#fail(new StreamError("policy-violation", "too many failed logins"));
   }
 
   async #onBind(element: Element): Promise<void> {
@@ -181,20 +192,19 @@ export class ClientStream implements StreamHandler {
     const request = readBindRequest(element);
     if (request.kind === "other") {
       // RFC 6120 §7.1: nothing but binding before there is a resource.
-      return await this.#fail(new StreamError("not-authorized"));
+      this.#fail(new StreamError("not-authorized"));
+      return;
     }
-    if (request.kind === "refused") {
-      this.stream.send(request.reply.toString());
-      return undefined;
-    }
+    if (request.kind === "refused") return this.#refuseBind(request.reply);
     const bound = await this.#context.bind(user, request.resource, this.stream);
-    if (this.stream.closing) {
-      if (!(bound instanceof StanzaError)) await bound.end("");
-      return undefined;
-    }
     if (bound instanceof StanzaError) {
-      this.stream.send(xml("iq", { type: "error", id: request.id }, bound.toElement()).toString());
-      return undefined;
+      return this.#refuseBind(xml("iq", { type: "error", id: request.id }, bound.toElement()));
+    }
+    if (this.stream.closing) return await bound.end("");
+    if (!bound.open) {
+      // Another connection bound the same resource in this very moment, and is closing this one.
+      this.#leaveNegotiation();
+      return;
     }
     this.#loginTimeout?.cancel();
     this.#state = "bound";
@@ -205,21 +215,23 @@ export class ClientStream implements StreamHandler {
     this.#context.bound(bound);
   }
 
+  #refuseBind(reply: Element): void {
+    this.stream.send(reply.toString());
+    if (++this.#refusedBinds < MAX_REFUSED_BINDS) return;
+    this.#fail(new StreamError("policy-violation", "too many requests to bind"));
+  }
+
   #onStanza(element: Element, session: ClientSession): void | Promise<void> {
-    this.#idleTimeout?.restart();
-    this.#pinged = false;
     const read = readStanza(element, session.jid);
     if (read.kind === "not-a-stanza") return this.#fail(new StreamError("unsupported-stanza-type"));
     if (read.kind === "wrong-sender") return this.#fail(new StreamError("invalid-from"));
     if (read.kind === "bad") {
-      if (read.reply !== undefined) this.stream.send(read.reply.text);
-      return undefined;
+      return read.reply === undefined ? undefined : session.send(read.reply.text);
     }
     const { stanza } = read;
     if (stanza.kind === "iq" && stanza.type === "set" && element.getChild("session", NS.session) !== undefined) {
       // RFC 3921 §3: old clients insist on establishing a session; it has had no effect since RFC 6121.
-      this.stream.send(xml("iq", { type: "result", id: stanza.id }).toString());
-      return undefined;
+      return session.send(xml("iq", { type: "result", id: stanza.id }).toString());
     }
     // A session that has ended is not available any more, whatever its client still says.
     if (stanza.kind === "presence" && !session.open) return undefined;
@@ -229,21 +241,32 @@ export class ClientStream implements StreamHandler {
   /** Asks a silent client whether it is still there; one that does not answer is given up (RFC 6120 §4.6.3). */
   #onIdle(): void {
     if (this.#session === undefined || !this.#session.open) return;
-    if (this.#pinged) {
-      void this.#fail(new StreamError("connection-timeout", "the client does not answer"));
+    const { idle_timeout: idleMs, stall_timeout: answerMs } = this.#context.config;
+    const { lastInputAt } = this.stream;
+    if (this.#pingedAt !== undefined && lastInputAt <= this.#pingedAt) {
+      void this.#session.close(new StreamError("connection-timeout", "the client does not answer"));
       return;
     }
-    this.#pinged = true;
+    this.#pingedAt = undefined;
+    const now = this.#context.clock.now();
+    // The timer does not follow each thing that comes: it looks, when it fires, at when something came last.
+    const restMs = lastInputAt + idleMs - now;
+    if (restMs > 0) {
+      this.#idleTimeout?.restart(restMs);
+      return;
+    }
+    this.#pingedAt = now;
     const from = this.#session.jid.domain;
     const to = this.#session.jid.toString();
-    this.stream.send(
-      xml("iq", { type: "get", id: this.#context.random.id(), from, to }, xml("ping", { xmlns: NS.ping })).toString(),
-    );
-    this.#idleTimeout?.restart(this.#context.config.stall_timeout);
+    const ping = xml("iq", { type: "get", id: this.#context.random.id(), from, to }, xml("ping", { xmlns: NS.ping }));
+    void this.#session.send(ping.toString());
+    this.#idleTimeout?.restart(answerMs);
   }
 
-  async #fail(error: StreamError | undefined): Promise<void> {
+  /** Ends the connection for a fault of the client; what it says after that does not count. */
+  #fail(error: StreamError | undefined): void {
     this.#leaveNegotiation();
+    this.#isDeaf = true;
     // Not awaited by the element's handler: the close goes on reading, which waits for the handler.
     const ended = this.#session?.end(error?.text ?? "") ?? Promise.resolve();
     const timeoutMs = this.#context.config.close_timeout;

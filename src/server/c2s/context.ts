@@ -18,6 +18,8 @@ import type { ClientSession } from "./client-session.ts";
 export interface C2sContext {
   readonly config: Config["c2s"];
   readonly hosts: readonly string[];
+  /** Bounds for those who have not logged in, and for those who have. */
+  readonly loginLimits: StreamLimits;
   readonly limits: StreamLimits;
   readonly tls: TlsServerOptions;
   readonly accounts: Accounts;

@@ -25,9 +25,10 @@ export function streamFeatures(context: C2sContext, state: LoginState): Element 
   } else {
     addMechanisms(features, context, state.tls);
   }
+  const { maxStanzaBytes: maxBytes } = state.user === undefined ? context.loginLimits : context.limits;
   // XEP-0478: so that clients need not find out by being thrown out.
   features.cnode(
-    xml("limits", { xmlns: NS.streamLimits }, xml("max-bytes", {}, String(context.limits.maxStanzaBytes))),
+    xml("limits", { xmlns: NS.streamLimits }, xml("max-bytes", {}, String(maxBytes))),
   );
   return features;
 }
