@@ -75,10 +75,13 @@ export class IncomingStream implements StreamHandler {
   /** `remote local` for each pair of domains that is authenticated. */
   #pairs = new Set<string>();
   #verifying = 0;
+  /** Set once the peer enabled XEP-0198. */
   #handled: HandledCounter | undefined;
   /** Everything that ever came, to notice that nothing does any more. */
   #seen = 0;
   #isDelivering = false;
+  /** Called when the stanza in hand has been dealt with. */
+  #whenDelivered: (() => void) | undefined;
 
   constructor({ context, accepted, verifier, onOver }: IncomingStreamOptions) {
     this.#context = context;
@@ -100,8 +103,8 @@ export class IncomingStream implements StreamHandler {
   }
 
   /**
-   * Handles what has already come, acknowledges it, and closes in order; what the peer sends until it closes is handled
-   * too. Resolves when the stream is over.
+   * Handles what has already come, acknowledges it, and closes in order. What the peer sends until it closes is handled
+   * too, unless the stream has acknowledgements: see `#onStanza`. Resolves when the stream is over.
    */
   async finish(timeoutMs: number, error: StreamError): Promise<void> {
     let seen = -1;
@@ -110,8 +113,22 @@ export class IncomingStream implements StreamHandler {
       seen = this.#seen;
       await this.#context.clock.turn();
     }
-    if (this.#handled !== undefined) this.#stream.send(smAnswer(this.#handled.h));
-    await this.#stream.close({ error, timeoutMs });
+    if (!this.#isDelivering || this.#handled === undefined) return await this.#close(timeoutMs, error);
+    // A stanza in hand that is handled after the last acknowledgement would have two fates; the next one must not begin.
+    await new Promise<void>((resolve) => {
+      const close = (): void => {
+        limit.cancel();
+        resolve(this.#close(timeoutMs, error));
+      };
+      const limit = this.#context.wheel.add(timeoutMs / 2, close);
+      this.#whenDelivered = close;
+    });
+  }
+
+  /** Says how much was handled, for the last time, and closes. */
+  async #close(timeoutMs: number, error?: StreamError): Promise<void> {
+    if (this.#handled !== undefined && !this.#stream.closing) this.#stream.send(smAnswer(this.#handled.h));
+    await this.#stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
   }
 
   /** Ends the stream now. */
@@ -332,6 +349,9 @@ export class IncomingStream implements StreamHandler {
   }
 
   #onStanza(element: Element): void | Promise<void> {
+    // No acknowledgement can follow our closing tag. What comes now is not handled for the peer, which sends it again or
+    // returns it to its sender; if we took it all the same, it would have two fates.
+    if (this.#handled !== undefined && this.#stream.closing) return undefined;
     const from = Jid.parse(element.attrs.from ?? "");
     const to = Jid.parse(element.attrs.to ?? "");
     if (this.#pairs.size === 0) return this.#end("not-authorized");
@@ -364,12 +384,12 @@ export class IncomingStream implements StreamHandler {
       this.#notHandled(thrown);
     } finally {
       this.#isDelivering = false;
+      this.#whenDelivered?.();
     }
   }
 
   /** Not counted in `h`, and nothing after it could be: the stream ends, and the peer knows which stanzas to look after. */
   #notHandled(thrown: unknown): void {
-    this.#handled = undefined;
     this.#context.log.error({ peer: this.#peer, error: asError(thrown).message }, "s2s: a stanza was not handled");
     this.#end("internal-server-error");
   }
@@ -397,14 +417,14 @@ export class IncomingStream implements StreamHandler {
     const { clock, config } = this.#context;
     const left = this.#lastUsed + config.idle_timeout * 2 - clock.now();
     if (left > 0) this.#idleTimer?.restart(left);
-    else void this.#stream.close({ timeoutMs: config.close_timeout });
+    else void this.#close(config.close_timeout);
   }
 
   #end(condition: StreamCondition, text?: string): void {
     if (this.#stream.closing) return;
     this.#context.log.info({ peer: this.#peer, condition }, "s2s: closing an inbound stream");
     const error = new StreamError(condition, text);
-    void this.#stream.close({ error, timeoutMs: this.#context.config.close_timeout });
+    void this.#close(this.#context.config.close_timeout, error);
   }
 }
 
