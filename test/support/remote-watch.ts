@@ -38,12 +38,10 @@ export class RemoteWatch {
         domain: server.domain,
         username,
         password: PASSWORD,
-        ...{
-          resource: "watch",
-          mechanism: "PLAIN",
-          record: false,
-          timeoutMs: 6e4,
-        },
+        resource: "watch",
+        mechanism: "PLAIN",
+        record: false,
+        timeoutMs: 6e4,
       });
       const watcher: Watcher = { client, available: new Set(), unavailable: new Map() };
       client.onElement = (xml) => watch.#see(watcher, xml);

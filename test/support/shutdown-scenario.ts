@@ -160,12 +160,10 @@ async function logIn(server: RunningServer, count: number, users: RawClient[]): 
         domain: server.domain,
         username: `u${index}`,
         password: PASSWORD,
-        ...{
-          resource: "r",
-          mechanism: "PLAIN",
-          record: false,
-          timeoutMs: 6e4,
-        },
+        resource: "r",
+        mechanism: "PLAIN",
+        record: false,
+        timeoutMs: 6e4,
       });
       users.push(client);
       client.presence();
