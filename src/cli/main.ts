@@ -5,7 +5,10 @@
 import { systemClock } from "../util/clock.ts";
 import { codeOf } from "../util/errors.ts";
 import { systemRandom } from "../util/random.ts";
+import { keepNurserySmall } from "./memory.ts";
 import { runCommand } from "./program.ts";
+
+keepNurserySmall(process.execArgv, process.env.NODE_OPTIONS);
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error) => {
