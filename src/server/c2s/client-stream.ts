@@ -267,10 +267,10 @@ export class ClientStream implements StreamHandler {
   #fail(error: StreamError | undefined): void {
     this.#leaveNegotiation();
     this.#isDeaf = true;
-    // Not awaited by the element's handler: the close goes on reading, which waits for the handler.
-    const ended = this.#session?.end(error?.text ?? "") ?? Promise.resolve();
+    void this.#session?.end(error?.text ?? "");
     const timeoutMs = this.#context.config.close_timeout;
-    void ended.then(() => this.stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs }));
+    // Not awaited by the element's handler: the close goes on reading, which waits for the handler.
+    void this.stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
   }
 
   #leaveNegotiation(): void {

@@ -27,9 +27,7 @@ export function streamFeatures(context: C2sContext, state: LoginState): Element 
   }
   const { maxStanzaBytes: maxBytes } = state.user === undefined ? context.loginLimits : context.limits;
   // XEP-0478: so that clients need not find out by being thrown out.
-  features.cnode(
-    xml("limits", { xmlns: NS.streamLimits }, xml("max-bytes", {}, String(maxBytes))),
-  );
+  features.cnode(xml("limits", { xmlns: NS.streamLimits }, xml("max-bytes", {}, String(maxBytes))));
   return features;
 }
 
