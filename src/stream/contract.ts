@@ -82,6 +82,11 @@ export interface XmlStream {
    * rejects. Called again it can shorten the time, and returns the same promise.
    */
   close(options: { readonly error?: StreamError; readonly timeoutMs: number }): Promise<StreamEnd>;
+  /**
+   * Ends the stream for a fault of the peer (RFC 6120 §4.9.1.1): sends `error` if given and the closing tag, and closes
+   * our side of the connection. What the peer still says is not heard. `onClosed` follows.
+   */
+  fail(error?: StreamError): void;
   /** Ends the stream now, without a word. */
   destroy(error?: Error): void;
 }

@@ -148,6 +148,13 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     return this.#ended;
   }
 
+  fail(error?: StreamError): void {
+    if (!this.#inputOpen) return;
+    this.#closeOutput(error);
+    this.#fault ??= error;
+    this.#closeTransport(this.#closeTimeoutMs);
+  }
+
   destroy(error?: Error): void {
     if (this.#end !== undefined || this.#isDestroyed) return;
     this.#isDestroyed = true;
@@ -214,15 +221,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
   }
 
   onFault(fault: XmlFault): void {
-    this.#fail(new StreamError(fault.condition, fault.text));
-  }
-
-  /** Ends the stream for a fault: the peer is told, and nothing it says after that counts. */
-  #fail(error: StreamError): void {
-    if (!this.#inputOpen) return;
-    this.#closeOutput(error);
-    this.#fault ??= error;
-    this.#closeTransport(this.#closeTimeoutMs);
+    this.fail(new StreamError(fault.condition, fault.text));
   }
 
   /** RFC 6120 §4.9.1.1: whoever sends an error closes the stream; its closing tag is still to come. */
@@ -269,7 +268,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     const error = asError(thrown);
     this.#options.log?.error({ err: error, address: this.transport.remoteAddress }, "a stream's handler failed");
     this.#error ??= error;
-    this.#fail(new StreamError("internal-server-error"));
+    this.fail(new StreamError("internal-server-error"));
   }
 
   /** The peer will send no more, with a closing tag or without, and all it sent has been handled. */

@@ -230,7 +230,9 @@ export class C2s {
       },
       (thrown: unknown) => log.debug({ err: thrown, address }, "TLS handshake failed"),
     );
-    if (refusal !== undefined) this.#dismiss(stream, refusal);
+    if (refusal === undefined) return;
+    if (refusal === this.#stopping) this.#dismiss(stream, refusal);
+    else stream.fail(refusal);
   }
 
   /** Why a new connection may not stay, if it may not. */

@@ -40,8 +40,6 @@ export class ClientStream implements StreamHandler {
   /** When the client was asked for a sign of life, if it was. */
   #pingedAt: number | undefined;
   #refusedBinds = 0;
-  /** The client broke the rules: what it says after that does not count (RFC 6120 §4.9.1.1). */
-  #isDeaf = false;
 
   /** Takes over a transport that was accepted; `closed` is called once, when it is gone. */
   constructor(context: C2sContext, transport: Transport, closed: () => void) {
@@ -55,10 +53,11 @@ export class ClientStream implements StreamHandler {
       limits: context.loginLimits,
       log: context.log,
       fallbackHeader: () => this.#header(),
+      closeTimeoutMs: context.config.close_timeout,
       handler: this,
     });
     this.#loginTimeout = context.wheel.add(context.config.login_timeout, () => {
-      this.#fail(new StreamError("connection-timeout", "login took too long"));
+      this.fail(new StreamError("connection-timeout", "login took too long"));
     });
   }
 
@@ -79,12 +78,19 @@ export class ClientStream implements StreamHandler {
     return await this.stream.close({ error, timeoutMs });
   }
 
+  /** Ends the connection for a fault of the client; what it says after that does not count. */
+  fail(error?: StreamError): void {
+    this.#leaveNegotiation();
+    void this.#session?.end(error?.text ?? "");
+    this.stream.fail(error);
+  }
+
   onHeader(header: StreamHeader): void {
     if (this.#state === "ending") return;
     const fault = this.#checkHeader(header);
     this.stream.sendHeader(this.#header());
     if (fault !== undefined) {
-      this.#fail(fault);
+      this.fail(fault);
       return;
     }
     if (this.#state === "connected") this.#state = "negotiating";
@@ -92,7 +98,6 @@ export class ClientStream implements StreamHandler {
   }
 
   onElement(element: Element): void | Promise<void> {
-    if (this.#isDeaf) return undefined;
     return this.#session === undefined ? this.#negotiate(element) : this.#onStanza(element, this.#session);
   }
 
@@ -146,13 +151,13 @@ export class ClientStream implements StreamHandler {
     if (element.is("starttls", NS.tls)) return this.#onStartTls();
     const xmlns = element.getNS();
     if (xmlns === NS.sasl) return this.#onSasl(element);
-    return this.#fail(new StreamError("not-authorized"));
+    return this.fail(new StreamError("not-authorized"));
   }
 
   async #onStartTls(): Promise<void> {
     if (this.#tls !== undefined) {
       this.stream.send(xml("failure", { xmlns: NS.tls }).toString());
-      this.#fail(undefined);
+      this.fail();
       return;
     }
     this.stream.send(xml("proceed", { xmlns: NS.tls }).toString());
@@ -184,7 +189,7 @@ export class ClientStream implements StreamHandler {
       "client login refused",
     );
     if (this.#failedLogins < this.#context.config.max_failed_logins) return;
-    this.#fail(new StreamError("policy-violation", "too many failed logins"));
+    this.fail(new StreamError("policy-violation", "too many failed logins"));
   }
 
   async #onBind(element: Element): Promise<void> {
@@ -192,7 +197,7 @@ export class ClientStream implements StreamHandler {
     const request = readBindRequest(element);
     if (request.kind === "other") {
       // RFC 6120 §7.1: nothing but binding before there is a resource.
-      this.#fail(new StreamError("not-authorized"));
+      this.fail(new StreamError("not-authorized"));
       return;
     }
     if (request.kind === "refused") return this.#refuseBind(request.reply);
@@ -218,13 +223,13 @@ export class ClientStream implements StreamHandler {
   #refuseBind(reply: Element): void {
     this.stream.send(reply.toString());
     if (++this.#refusedBinds < MAX_REFUSED_BINDS) return;
-    this.#fail(new StreamError("policy-violation", "too many requests to bind"));
+    this.fail(new StreamError("policy-violation", "too many requests to bind"));
   }
 
   #onStanza(element: Element, session: ClientSession): void | Promise<void> {
     const read = readStanza(element, session.jid);
-    if (read.kind === "not-a-stanza") return this.#fail(new StreamError("unsupported-stanza-type"));
-    if (read.kind === "wrong-sender") return this.#fail(new StreamError("invalid-from"));
+    if (read.kind === "not-a-stanza") return this.fail(new StreamError("unsupported-stanza-type"));
+    if (read.kind === "wrong-sender") return this.fail(new StreamError("invalid-from"));
     if (read.kind === "bad") {
       return read.reply === undefined ? undefined : session.send(read.reply.text);
     }
@@ -261,16 +266,6 @@ export class ClientStream implements StreamHandler {
     const ping = xml("iq", { type: "get", id: this.#context.random.id(), from, to }, xml("ping", { xmlns: NS.ping }));
     void this.#session.send(ping.toString());
     this.#idleTimeout?.restart(answerMs);
-  }
-
-  /** Ends the connection for a fault of the client; what it says after that does not count. */
-  #fail(error: StreamError | undefined): void {
-    this.#leaveNegotiation();
-    this.#isDeaf = true;
-    void this.#session?.end(error?.text ?? "");
-    const timeoutMs = this.#context.config.close_timeout;
-    // Not awaited by the element's handler: the close goes on reading, which waits for the handler.
-    void this.stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
   }
 
   #leaveNegotiation(): void {
