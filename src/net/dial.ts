@@ -1,6 +1,8 @@
 // Connects to one of the places where a domain's service may be: the first that answers wins, without waiting long for
 // those that do not (RFC 8305). Not for: XMPP, nor for finding the places (resolver.ts).
 
+import { isIP } from "node:net";
+import { domainToASCII } from "node:url";
 import type { Clock } from "../util/clock.ts";
 import { asError } from "../util/errors.ts";
 import type { ResolveFailure, Resolver, Target } from "./resolver.ts";
@@ -149,7 +151,7 @@ class Race {
     const stop = (): void => transport.destroy();
     this.#over.signal.addEventListener("abort", stop);
     try {
-      const serverName = this.#domain;
+      const serverName = tlsNameOf(this.#domain);
       const localName = this.#localName;
       await transport.startTls({ role: "client", certificates, serverName, localName, alpn: ["xmpp-server"] });
     } finally {
@@ -169,6 +171,12 @@ class Race {
     const isNotFound = this.#attempts === 0 && this.#reasons.length > 0 && this.#isNotFound;
     this.#settle({ failure: isNotFound ? "not-found" : "unreachable", reason });
   }
+}
+
+/** Returns the name to ask for by SNI when `domain` is dialled: in ASCII (RFC 6066 §3), and an IP literal bare. */
+export function tlsNameOf(domain: string): string {
+  const literal = domain.replace(/^\[(.*)\]$/, "$1");
+  return isIP(literal) === 0 ? domainToASCII(domain) || domain : literal;
 }
 
 /** Waits for `work`, or rejects when `signal` aborts; the work itself goes on unheard. */

@@ -75,14 +75,15 @@ export class Resolver {
     this.#timeoutMs = timeout;
     this.#nameServer = options.nameServer ?? openNameServer(servers, timeout);
     this.#asksLocally = options.nameServer === undefined && servers.length === 0;
-    this.#routes = new Map(Object.entries(options.routes ?? {}).map(([domain, place]) => [domain, targetAt(place)]));
+    const routes = Object.entries(options.routes ?? {});
+    this.#routes = new Map(routes.map(([domain, place]) => [canonical(domain), targetAt(place)]));
     this.#services = new Lookups(options.clock, size);
     this.#addresses = new Lookups(options.clock, size);
   }
 
   /** Returns the places to try, in order. Never rejects, and takes no longer than three questions do. */
   async resolve(domain: string): Promise<readonly Target[] | ResolveFailure> {
-    const route = this.#routes.get(domain);
+    const route = this.#routes.get(canonical(domain));
     if (route !== undefined) return [route];
     const literal = domain.startsWith("[") && domain.endsWith("]") ? domain.slice(1, -1) : domain;
     if (isIP(literal) !== 0) return [{ host: literal, port: S2S_PORT, directTls: false }];
@@ -166,6 +167,11 @@ export class Resolver {
     over.abort();
     return answer;
   }
+}
+
+/** People write domains in capitals, in their own script or in A-labels; all of that is one domain. */
+function canonical(domain: string): string {
+  return domainToASCII(domain.replace(/\.$/, "")) || domain.toLowerCase();
 }
 
 function targetAt(place: string): Target {

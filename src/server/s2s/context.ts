@@ -2,8 +2,9 @@
 // other. Only types and one small class; s2s.ts fills it in.
 
 import type { Config } from "../../config/schema.ts";
-import type { CertificateSource, Transport } from "../../net/transport.ts";
+import type { CertificateSource, TlsInfo, Transport } from "../../net/transport.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
+import type { StreamCondition } from "../../stanza/stream-error.ts";
 import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
@@ -38,6 +39,21 @@ export interface S2sContext {
   readonly openStream: OpenStream;
   /** Takes an inbound stanza; a promise is to be waited for before the next one. */
   readonly deliver: (stanza: Stanza) => void | Promise<void>;
+}
+
+/** An inbound stream, as the parts that it is made of see it. */
+export interface InboundOwner {
+  /** How many pairs of domains are authenticated on it. */
+  readonly pairCount: number;
+  readonly tls: TlsInfo | undefined;
+  /** Whether stanzas from `remote` to `local` are taken. */
+  isPair(remote: string, local: string): boolean;
+  /** Sends text; what comes from a peer that does not read our answers is read later. */
+  send(text: string): void;
+  /** From now on stanzas from `remote` to `local` are taken; `how` is for the log. */
+  authenticated(remote: string, local: string, how: string): void;
+  /** Ends the stream with an error. */
+  end(condition: StreamCondition, text?: string): void;
 }
 
 /** A stream handler that hands on to another, which can change while the stream lives. */

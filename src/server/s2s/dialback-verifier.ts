@@ -22,16 +22,17 @@ export interface KeyShown {
 export class DialbackVerifier {
   #context: S2sContext;
   #gate: DialGate;
-  #stop = new AbortController();
 
   constructor(context: S2sContext) {
     this.#context = context;
     this.#gate = new DialGate(context.config.max_dials, context.wheel);
   }
 
-  /** Resolves to whether the key is valid, or to why that could not be found out. Never rejects for what a peer does. */
-  async verify({ local, remote, streamId, key }: KeyShown): Promise<boolean | StanzaError> {
-    const signal = this.#stop.signal;
+  /**
+   * Resolves to whether the key is valid, or to why that could not be found out. Never rejects for what a peer does;
+   * breaks off when `signal` aborts.
+   */
+  async verify({ local, remote, streamId, key }: KeyShown, signal: AbortSignal): Promise<boolean | StanzaError> {
     const leave = await this.#gate.enter(signal);
     if (leave === undefined) return new StanzaError("remote-server-timeout");
     try {
@@ -44,10 +45,5 @@ export class DialbackVerifier {
     } finally {
       leave();
     }
-  }
-
-  /** Breaks off what is under way and asks nothing more. */
-  destroy(): void {
-    this.#stop.abort();
   }
 }

@@ -61,6 +61,7 @@ export class Drain {
     this.#tellProgress();
     try {
       for (const link of links.values()) this.hurry(link);
+      for (const stream of this.#options.incoming) stream.hurry();
       await Promise.race([this.#untilNothingOwed(), aborted]);
       if (phase.signal.aborted) return;
       this.#step = "closing-inbound";
@@ -83,6 +84,7 @@ export class Drain {
 
   /** A connection that was accepted while inbound streams are being closed goes the same way. */
   onAccepted(stream: IncomingStream): void {
+    stream.hurry();
     if (this.#step === "evidence") return;
     void stream.finish(this.#closeTimeout(), this.#shutdownError());
   }

@@ -1,6 +1,7 @@
 // The elements of s2s negotiation as they are written and recognised: STARTTLS, SASL EXTERNAL, dialback (XEP-0220) and
 // acknowledgements (XEP-0198). No state.
 
+import { Jid } from "../../jid/jid.ts";
 import { type ErrorCondition, StanzaError } from "../../stanza/stanza-error.ts";
 import { type Element, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
@@ -93,4 +94,17 @@ export function dialbackError(element: Element): string {
 export function unreachable(failure: "not-found" | "unreachable", reason: string): StanzaError {
   const condition: ErrorCondition = failure === "not-found" ? "remote-server-not-found" : "remote-server-timeout";
   return new StanzaError(condition, reason);
+}
+
+/** Prepares a domain that a peer wrote; undefined when it is not a domain alone. */
+export function domainOf(text: string): string | undefined {
+  const jid = Jid.parse(text.trim());
+  return jid === undefined || jid.local !== "" || jid.resource !== "" || jid.domain === "" ? undefined : jid.domain;
+}
+
+/** Prepares the domain in an address whose other parts may be malformed. */
+export function domainWithin(address: string): string | undefined {
+  const slash = address.indexOf("/");
+  const bare = slash < 0 ? address : address.slice(0, slash);
+  return domainOf(bare.slice(bare.indexOf("@") + 1));
 }

@@ -11,7 +11,7 @@ export interface Owed {
   readonly domain: string;
   /** Its length in UTF-16 units, near enough to bytes for a bound. */
   readonly size: number;
-  /** How many times it was written to a stream that then broke. */
+  /** How many streams and dials have failed it. */
   broken: number;
   settled: boolean;
   /** Whether it was ever written to an authenticated stream. */

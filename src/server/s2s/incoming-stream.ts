@@ -1,33 +1,21 @@
-// A stream that another server opened to us (RFC 6120 §13.7, XEP-0220): negotiation on the accepting side, then stanzas.
-// No stanza passes unless the domain it says it is from was authenticated on this very stream for the host it is to.
-// A stanza counts as handled (XEP-0198) only when `deliver` has taken responsibility for it.
+// A stream that another server opened to us (RFC 6120 §13.7): its opening tag, TLS, its limits and its end, and which
+// pairs of domains are authenticated on it. What the peer says in between goes to the part that knows: dialback,
+// EXTERNAL, acknowledgements, stanzas.
 
-import { Jid } from "../../jid/jid.ts";
-import type { Accepted } from "../../net/transport.ts";
-import { certificateNames } from "../../sasl/external.ts";
-import { Stanza } from "../../stanza/stanza.ts";
-import { StanzaError } from "../../stanza/stanza-error.ts";
+import type { Accepted, TlsInfo } from "../../net/transport.ts";
 import { type StreamCondition, StreamError } from "../../stanza/stream-error.ts";
-import { HandledCounter } from "../../stream/acks.ts";
 import type { StreamHandler, StreamHeader, StreamLimits, XmlStream } from "../../stream/contract.ts";
 import { asError } from "../../util/errors.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
-import { type Element, withAttrs, xml } from "../../xml/element.ts";
+import { type Element, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
-import type { S2sContext } from "./context.ts";
+import { Acknowledger } from "./acknowledger.ts";
+import type { InboundOwner, S2sContext } from "./context.ts";
 import type { DialbackVerifier } from "./dialback-verifier.ts";
-import {
-  dialback,
-  kindOf,
-  PROCEED,
-  SASL_REFUSED,
-  SASL_SUCCESS,
-  SASL_UNKNOWN,
-  SM_ENABLED,
-  SM_UNEXPECTED,
-  smAnswer,
-  TLS_FAILURE,
-} from "./elements.ts";
+import { domainOf, kindOf, PROCEED, TLS_FAILURE } from "./elements.ts";
+import { IncomingDialback } from "./incoming-dialback.ts";
+import { type Claim, IncomingExternal } from "./incoming-external.ts";
+import { IncomingStanzas } from "./incoming-stanzas.ts";
 
 /** Bounds on a peer that has not shown who it is; it has nothing large to say. */
 const BEFORE_AUTH: StreamLimits = {
@@ -37,13 +25,6 @@ const BEFORE_AUTH: StreamLimits = {
   rate: 32_768,
   burst: 65_536,
 };
-
-/** How many domain pairs one stream may carry, and how many keys may be under verification at once. */
-const MAX_PAIRS = 256;
-const MAX_VERIFICATIONS = 16;
-
-/** How often a peer may fail EXTERNAL before the stream ends. */
-const MAX_FAILED_AUTH = 3;
 
 /** Turns of the event loop that `finish` gives a peer which keeps sending, before it closes regardless. */
 const MAX_QUIET_TURNS = 200;
@@ -56,41 +37,48 @@ export interface IncomingStreamOptions {
   readonly onOver: (stream: IncomingStream) => void;
 }
 
+/** What a part of the stream waits for, and how to say that it has come. */
+interface Wait {
+  readonly over: Promise<void>;
+  readonly end: () => void;
+}
+
 /** A stream from another server. */
-export class IncomingStream implements StreamHandler {
+export class IncomingStream implements StreamHandler, InboundOwner {
   #context: S2sContext;
-  #verifier: DialbackVerifier;
   #onOver: (stream: IncomingStream) => void;
   #stream: XmlStream;
+  #dialback: IncomingDialback;
+  #external = new IncomingExternal();
+  #acks: Acknowledger;
   #authTimer: WheelTimeout;
   #idleTimer: WheelTimeout | undefined;
-  #lastUsed: number;
-  #streamId = "";
+  #stanzas: IncomingStanzas;
   /** The domain the peer says it is, and the host it says it wants, in the latest header. */
   #peer: string | undefined;
   #host: string | undefined;
-  #modern = false;
-  #external = false;
-  #failedAuth = 0;
   /** `remote local` for each pair of domains that is authenticated. */
   #pairs = new Set<string>();
-  #verifying = 0;
-  /** Set once the peer enabled XEP-0198. */
-  #handled: HandledCounter | undefined;
   /** Everything that ever came, to notice that nothing does any more. */
   #seen = 0;
-  #isDelivering = false;
-  /** Called when the stanza in hand has been dealt with. */
-  #whenDelivered: (() => void) | undefined;
+  /** While our answers wait for a peer that does not read them, what it sends waits too. */
+  #room: Wait | undefined;
+  /** While the end is being said, what comes next waits, so that the last acknowledgement is about all before it. */
+  #gate: Wait | undefined;
 
   constructor({ context, accepted, verifier, onOver }: IncomingStreamOptions) {
     this.#context = context;
-    this.#verifier = verifier;
     this.#onOver = onOver;
-    this.#lastUsed = context.clock.now();
+    this.#dialback = new IncomingDialback({ context, verifier, owner: this });
+    this.#acks = new Acknowledger({
+      clock: context.clock,
+      send: (text) => this.send(text),
+      isAuthenticated: () => this.isAuthenticated,
+    });
+    this.#stanzas = new IncomingStanzas({ context, acks: this.#acks, owner: this });
     this.#stream = context.openStream(accepted.transport, this);
     this.#stream.setLimits(BEFORE_AUTH);
-    this.#authTimer = context.wheel.add(context.config.auth_timeout, () => this.#end("connection-timeout"));
+    this.#authTimer = context.wheel.add(context.config.auth_timeout, () => this.end("connection-timeout"));
     accepted.ready.catch((thrown: unknown) => {
       context.log.info({ error: asError(thrown).message }, "s2s: TLS failed");
       this.#stream.destroy(asError(thrown));
@@ -102,238 +90,52 @@ export class IncomingStream implements StreamHandler {
     return [...new Set(Array.from(this.#pairs, (pair) => pair.slice(0, pair.indexOf(" "))))];
   }
 
-  /**
-   * Handles what has already come, acknowledges it, and closes in order. What the peer sends until it closes is handled
-   * too, unless the stream has acknowledgements: see `#onStanza`. Resolves when the stream is over.
-   */
-  async finish(timeoutMs: number, error: StreamError): Promise<void> {
-    let seen = -1;
-    for (let turn = 0; turn < MAX_QUIET_TURNS; turn++) {
-      if (seen === this.#seen && !this.#isDelivering) break;
-      seen = this.#seen;
-      await this.#context.clock.turn();
-    }
-    if (!this.#isDelivering || this.#handled === undefined) return await this.#close(timeoutMs, error);
-    // A stanza in hand that is handled after the last acknowledgement would have two fates; the next one must not begin.
-    await new Promise<void>((resolve) => {
-      const close = (): void => {
-        limit.cancel();
-        resolve(this.#close(timeoutMs, error));
-      };
-      const limit = this.#context.wheel.add(timeoutMs / 2, close);
-      this.#whenDelivered = close;
-    });
+  get isAuthenticated(): boolean {
+    return this.#pairs.size > 0;
   }
 
-  /** Says how much was handled, for the last time, and closes. */
-  async #close(timeoutMs: number, error?: StreamError): Promise<void> {
-    if (this.#handled !== undefined && !this.#stream.closing) this.#stream.send(smAnswer(this.#handled.h));
-    await this.#stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
+  get pairCount(): number {
+    return this.#pairs.size;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#stream.transport.tls;
+  }
+
+  /** Going down: what is handled from now on is acknowledged at once. */
+  hurry(): void {
+    this.#acks.hurry();
+  }
+
+  /**
+   * Handles what has already come, acknowledges it, and closes in order. What the peer sends until it closes is handled
+   * too, unless the stream has acknowledgements: see `#dispatch`. Resolves when the stream is over.
+   */
+  async finish(timeoutMs: number, error: StreamError): Promise<void> {
+    const { clock } = this.#context;
+    const start = clock.now();
+    this.#acks.hurry();
+    await this.#untilQuiet(timeoutMs / 2);
+    await this.#close(timeoutMs - (clock.now() - start), error);
   }
 
   /** Ends the stream now. */
   destroy(): void {
+    this.#dialback.destroy();
     this.#stream.destroy();
   }
 
-  onHeader(header: StreamHeader): void {
-    this.#seen++;
-    if (this.#stream.closing) return;
-    const peer = header.from === undefined ? undefined : domainOf(header.from);
-    const host = header.to === undefined ? undefined : domainOf(header.to);
-    this.#streamId = this.#context.random.id();
-    this.#stream.sendHeader({
-      id: this.#streamId,
-      ...(host !== undefined && this.#context.hosts.has(host) ? { from: host } : {}),
-      ...(peer === undefined ? {} : { to: peer }),
-    });
-    if (header.xmlns !== NS.server) return this.#end("invalid-namespace");
-    if (header.to !== undefined && (host === undefined || !this.#context.hosts.has(host))) {
-      return this.#end("host-unknown");
-    }
-    if (header.from !== undefined && (peer === undefined || this.#context.hosts.has(peer))) {
-      return this.#end("invalid-from");
-    }
-    // RFC 6120 §13.7.2: what EXTERNAL proved about one domain says nothing about another.
-    if (this.#external && (peer !== this.#peer || host !== this.#host)) return this.#end("invalid-from");
-    this.#peer = peer;
-    this.#host = host;
-    this.#modern = header.version !== undefined && !header.version.startsWith("0.");
-    if (this.#modern) this.#stream.send(this.#features());
-    else if (this.#tlsMissing) this.#end("policy-violation", "TLS is required");
+  isPair(remote: string, local: string): boolean {
+    return this.#pairs.has(`${remote} ${local}`);
   }
 
-  onElement(element: Element): void | Promise<void> {
-    this.#seen++;
-    switch (kindOf(element)) {
-      case "stanza":
-        return this.#onStanza(element);
-      case "sm":
-        return this.#onSm(element);
-      case "tls":
-        return this.#onTls(element);
-      case "sasl":
-        return this.#onSasl(element);
-      case "dialback-result":
-        return this.#onResult(element);
-      case "dialback-verify":
-        return this.#onVerify(element);
-      case "features":
-      case "error":
-        return undefined;
-      case "unknown":
-        return this.#end("unsupported-stanza-type");
-    }
+  send(text: string): void {
+    if (!this.#stream.send(text)) this.#room ??= newWait();
   }
 
-  onPeerClosing(): void {
-    if (this.#handled !== undefined) this.#stream.send(smAnswer(this.#handled.h));
-  }
-
-  onDrain(): void {
-    return undefined;
-  }
-
-  onClosed(): void {
-    this.#authTimer.cancel();
-    this.#idleTimer?.cancel();
-    this.#onOver(this);
-  }
-
-  get #tlsMissing(): boolean {
-    return this.#context.config.require_tls && this.#stream.transport.tls === undefined;
-  }
-
-  get #certified(): boolean {
-    return this.#peer !== undefined && certificateNames(this.#stream.transport.tls, this.#peer);
-  }
-
-  #features(): string {
-    const { config } = this.#context;
-    const features = xml("stream:features");
-    if (this.#stream.transport.tls === undefined) {
-      features.cnode(xml("starttls", { xmlns: NS.tls }, config.require_tls ? xml("required") : undefined));
-    }
-    if (!this.#tlsMissing) {
-      if (!this.#external && this.#certified && this.#host !== undefined) {
-        features.cnode(xml("mechanisms", { xmlns: NS.sasl }, xml("mechanism", {}, "EXTERNAL")));
-      }
-      // With `deny` the dialback elements still work, but only a certificate makes a key valid (XEP-0344).
-      features.cnode(xml("dialback", { xmlns: NS.dialbackFeature }, xml("errors")));
-    }
-    if (this.#external) features.cnode(xml("sm", { xmlns: NS.sm }));
-    return features.toString();
-  }
-
-  async #onTls(element: Element): Promise<void> {
-    if (element.getName() !== "starttls" || this.#stream.transport.tls !== undefined || this.#pairs.size > 0) {
-      this.#stream.send(TLS_FAILURE);
-      return this.#end("not-authorized");
-    }
-    this.#stream.send(PROCEED);
-    try {
-      const { certificates } = this.#context;
-      await this.#stream.startTls({ role: "server", certificates, requestCertificate: true });
-    } catch (thrown) {
-      this.#context.log.info({ peer: this.#peer, error: asError(thrown).message }, "s2s: TLS failed");
-    }
-  }
-
-  #onSasl(element: Element): void {
-    if (this.#external || this.#tlsMissing || element.getName() !== "auth") return this.#end("not-authorized");
-    if (element.attrs.mechanism !== "EXTERNAL") return this.#refuse(SASL_UNKNOWN);
-    const peer = this.#peer;
-    if (peer === undefined || this.#host === undefined || !this.#certified) return this.#refuse(SASL_REFUSED);
-    const text = element.getText().trim();
-    // XEP-0178 §3: an empty name stands for the one in the header.
-    const name = text === "" || text === "=" ? peer : domainOf(Buffer.from(text, "base64").toString());
-    if (name !== peer) return this.#refuse(SASL_REFUSED);
-    this.#external = true;
-    this.#authenticated(peer, this.#host, "EXTERNAL");
-    this.#stream.send(SASL_SUCCESS);
-    this.#stream.restart();
-    return undefined;
-  }
-
-  #refuse(failure: string): void {
-    this.#stream.send(failure);
-    if (++this.#failedAuth >= MAX_FAILED_AUTH) this.#end("policy-violation");
-  }
-
-  /** A peer shows a key (XEP-0220 §2.2). What goes wrong is told for this pair of domains alone. */
-  #onResult(element: Element): void {
-    const remote = domainOf(element.attrs.from ?? "");
-    const local = domainOf(element.attrs.to ?? "");
-    if (element.attrs.type !== undefined) return;
-    if (this.#tlsMissing) return this.#end("policy-violation", "TLS is required");
-    if (remote === undefined || local === undefined) return this.#end("improper-addressing");
-    if (this.#context.hosts.has(remote)) return this.#end("invalid-from");
-    const answer = { from: local, to: remote, type: "error" };
-    if (!this.#context.hosts.has(local)) {
-      // RFC 6120 §4.9.3.6, unless other pairs would suffer: then for this pair alone (XEP-0220 §2.5).
-      if (this.#pairs.size === 0) return this.#end("host-unknown");
-      this.#stream.send(dialback("result", answer, new StanzaError("item-not-found")));
-      return;
-    }
-    if (this.#verifying >= MAX_VERIFICATIONS || this.#pairs.size >= MAX_PAIRS) {
-      this.#stream.send(dialback("result", answer, new StanzaError("resource-constraint")));
-      return;
-    }
-    if (certificateNames(this.#stream.transport.tls, remote)) return this.#resolved(remote, local, true);
-    if (this.#context.config.dialback === "deny") {
-      this.#stream.send(dialback("result", answer, new StanzaError("policy-violation")));
-      return;
-    }
-    this.#verifying++;
-    const key = element.getText().trim();
-    // Not awaited: other pairs, and answers to other servers' questions, go on meanwhile.
-    this.#verifier
-      .verify({ local, remote, streamId: this.#streamId, key })
-      .then((verdict) => this.#resolved(remote, local, verdict))
-      .catch((thrown: unknown) => {
-        this.#context.log.error({ remote, local, error: asError(thrown).message }, "s2s: verification failed");
-        this.#resolved(remote, local, new StanzaError("internal-server-error"));
-      })
-      .finally(() => {
-        this.#verifying--;
-      });
-  }
-
-  #resolved(remote: string, local: string, verdict: boolean | StanzaError): void {
-    const pair = { from: local, to: remote };
-    if (verdict === true) {
-      this.#authenticated(remote, local, "dialback");
-      this.#stream.send(dialback("result", { ...pair, type: "valid" }));
-    } else if (verdict === false) {
-      this.#context.log.warn({ remote, local }, "s2s: a dialback key was not valid");
-      this.#stream.send(dialback("result", { ...pair, type: "invalid" }));
-      if (this.#pairs.size === 0) this.#end("not-authorized");
-    } else {
-      this.#stream.send(dialback("result", { ...pair, type: "error" }, verdict));
-    }
-  }
-
-  /** A receiving server asks about a key of ours (XEP-0220 §2.3). */
-  #onVerify(element: Element): void {
-    const { from, to, id } = element.attrs;
-    if (element.attrs.type !== undefined) return;
-    if (this.#tlsMissing) return this.#end("policy-violation", "TLS is required");
-    const remote = domainOf(from ?? "");
-    const local = domainOf(to ?? "");
-    if (remote === undefined || local === undefined || id === undefined) return this.#end("improper-addressing");
-    const answer = { from: local, to: remote, id };
-    if (!this.#context.hosts.has(local)) {
-      const error = new StanzaError("item-not-found");
-      this.#stream.send(dialback("verify", { ...answer, type: "error" }, error));
-      return;
-    }
-    const valid = this.#context.keys.verify(element.getText(), remote, local, id);
-    this.#stream.send(dialback("verify", { ...answer, type: valid ? "valid" : "invalid" }));
-  }
-
-  #authenticated(remote: string, local: string, how: string): void {
+  authenticated(remote: string, local: string, how: string): void {
     this.#context.log.info({ remote, local, how }, "s2s: peer authenticated");
-    if (this.#pairs.size === 0) {
+    if (!this.isAuthenticated) {
       const { config, wheel } = this.#context;
       this.#authTimer.cancel();
       this.#idleTimer = wheel.add(config.idle_timeout * 2, () => this.#onIdle());
@@ -348,88 +150,198 @@ export class IncomingStream implements StreamHandler {
     this.#pairs.add(`${remote} ${local}`);
   }
 
-  #onStanza(element: Element): void | Promise<void> {
-    // No acknowledgement can follow our closing tag. What comes now is not handled for the peer, which sends it again or
-    // returns it to its sender; if we took it all the same, it would have two fates.
-    if (this.#handled !== undefined && this.#stream.closing) return undefined;
-    const from = Jid.parse(element.attrs.from ?? "");
-    const to = Jid.parse(element.attrs.to ?? "");
-    if (this.#pairs.size === 0) return this.#end("not-authorized");
-    if (from === undefined || to === undefined || from.domain === "" || to.domain === "") {
-      return this.#end("improper-addressing");
+  end(condition: StreamCondition, text?: string): void {
+    if (this.#stream.closing) return;
+    this.#context.log.info({ peer: this.#peer, condition }, "s2s: closing an inbound stream");
+    void this.#close(this.#context.config.close_timeout, new StreamError(condition, text));
+  }
+
+  onHeader(header: StreamHeader): void {
+    this.#seen++;
+    if (this.#stream.closing) return;
+    const peer = header.from === undefined ? undefined : domainOf(header.from);
+    const host = header.to === undefined ? undefined : domainOf(header.to);
+    const id = this.#context.random.id();
+    this.#dialback.opened(id);
+    this.#stream.sendHeader({
+      id,
+      ...(host !== undefined && this.#context.hosts.has(host) ? { from: host } : {}),
+      ...(peer === undefined ? {} : { to: peer }),
+    });
+    if (header.xmlns !== NS.server) return this.end("invalid-namespace");
+    if (header.to !== undefined && (host === undefined || !this.#context.hosts.has(host))) {
+      return this.end("host-unknown");
     }
-    if (!this.#pairs.has(`${from.domain} ${to.domain}`)) {
-      return this.#end(this.#context.hosts.has(to.domain) ? "invalid-from" : "host-unknown");
+    if (header.from !== undefined && (peer === undefined || this.#context.hosts.has(peer))) {
+      return this.end("invalid-from");
     }
-    this.#lastUsed = this.#context.clock.now();
-    const own = { from: from.toString(), to: to.toString() };
-    const isClean = element.attrs.xmlns === undefined && element.attrs.from === own.from && element.attrs.to === own.to;
-    const stanza = new Stanza(isClean ? element : withAttrs(element, { ...own, xmlns: undefined }), from, to);
+    if (this.#external.contradicts({ peer, host, tls: this.tls })) return this.end("invalid-from");
+    this.#peer = peer;
+    this.#host = host;
+    const isModern = header.version !== undefined && !header.version.startsWith("0.");
+    if (isModern) this.send(this.#features());
+    else if (this.#tlsMissing) this.end("policy-violation", "TLS is required");
+  }
+
+  onElement(element: Element): void | Promise<void> {
+    this.#seen++;
+    if (this.#gate !== undefined) return this.#gate.over.then(() => this.#take(element));
+    return this.#take(element);
+  }
+
+  onPeerClosing(): void {
+    this.#acks.tell();
+  }
+
+  onDrain(): void {
+    this.#room?.end();
+    this.#room = undefined;
+  }
+
+  onClosed(): void {
+    this.#authTimer.cancel();
+    this.#idleTimer?.cancel();
+    this.#dialback.destroy();
+    this.#goOn();
+    this.#onOver(this);
+  }
+
+  get #tlsMissing(): boolean {
+    return this.#context.config.require_tls && this.tls === undefined;
+  }
+
+  get #claim(): Claim {
+    return { peer: this.#peer, host: this.#host, tls: this.tls };
+  }
+
+  #features(): string {
+    const { config } = this.#context;
+    const features = xml("stream:features");
+    if (this.tls === undefined) {
+      features.cnode(xml("starttls", { xmlns: NS.tls }, config.require_tls ? xml("required") : undefined));
+    }
+    if (!this.#tlsMissing) {
+      if (this.#external.isOffered(this.#claim)) {
+        features.cnode(xml("mechanisms", { xmlns: NS.sasl }, xml("mechanism", {}, "EXTERNAL")));
+      }
+      features.cnode(xml("dialback", { xmlns: NS.dialbackFeature }, xml("errors")));
+    }
+    if (this.#external.done) features.cnode(xml("sm", { xmlns: NS.sm }));
+    return features.toString();
+  }
+
+  #take(element: Element): void | Promise<void> {
+    const pending = this.#dispatch(element);
+    return pending ?? this.#room?.over;
+  }
+
+  #dispatch(element: Element): void | Promise<void> {
+    const kind = kindOf(element);
+    switch (kind) {
+      case "stanza":
+        // No acknowledgement can follow our closing tag. What comes now is not handled for the peer, which sends it again
+        // or returns it to its sender; if we took it all the same, it would have two fates.
+        if (this.#acks.isEnabled && this.#stream.closing) return undefined;
+        return this.#stanzas.onElement(element);
+      case "sm":
+        return this.#acks.onElement(element);
+      case "tls":
+        return this.#onTls(element);
+      case "sasl":
+        return this.#onSasl(element);
+      case "dialback-result":
+      case "dialback-verify":
+        if (this.#stream.closing) return undefined;
+        if (this.#tlsMissing) return this.end("policy-violation", "TLS is required");
+        return kind === "dialback-result" ? this.#dialback.onResult(element) : this.#dialback.onVerify(element);
+      case "features":
+      case "error":
+        return undefined;
+      case "unknown":
+        return this.end("unsupported-stanza-type");
+    }
+  }
+
+  async #onTls(element: Element): Promise<void> {
+    const isTooLate = this.tls !== undefined || this.isAuthenticated || this.#dialback.isVerifying;
+    if (element.getName() !== "starttls" || isTooLate) {
+      this.send(TLS_FAILURE);
+      return this.end("not-authorized");
+    }
+    this.send(PROCEED);
     try {
-      const pending = this.#context.deliver(stanza);
-      if (pending !== undefined) return this.#handledLater(pending);
-      this.#handled?.count();
+      const { certificates } = this.#context;
+      await this.#stream.startTls({ role: "server", certificates, requestCertificate: true });
     } catch (thrown) {
-      this.#notHandled(thrown);
-    }
-    return undefined;
-  }
-
-  async #handledLater(pending: Promise<void>): Promise<void> {
-    this.#isDelivering = true;
-    try {
-      await pending;
-      this.#handled?.count();
-    } catch (thrown) {
-      this.#notHandled(thrown);
-    } finally {
-      this.#isDelivering = false;
-      this.#whenDelivered?.();
+      this.#context.log.info({ peer: this.#peer, error: asError(thrown).message }, "s2s: TLS failed");
     }
   }
 
-  /** Not counted in `h`, and nothing after it could be: the stream ends, and the peer knows which stanzas to look after. */
-  #notHandled(thrown: unknown): void {
-    this.#context.log.error({ peer: this.#peer, error: asError(thrown).message }, "s2s: a stanza was not handled");
-    this.#end("internal-server-error");
+  #onSasl(element: Element): void {
+    if (this.#stream.closing) return;
+    const result = this.#tlsMissing
+      ? ({ kind: "out-of-order" } as const)
+      : this.#external.onElement(element, this.#claim);
+    if (result.kind === "out-of-order") return this.end("not-authorized");
+    this.send(result.text);
+    if (result.kind === "success") {
+      this.authenticated(result.peer, result.host, "EXTERNAL");
+      this.#stream.restart();
+    } else if (result.isLast) this.end("policy-violation");
   }
 
-  #onSm(element: Element): void {
-    switch (element.getName()) {
-      case "enable":
-        if (this.#pairs.size === 0 || this.#handled !== undefined) {
-          this.#stream.send(SM_UNEXPECTED);
-          return;
-        }
-        this.#handled = new HandledCounter();
-        this.#stream.send(SM_ENABLED);
-        return;
-      case "r":
-        if (this.#handled !== undefined) this.#stream.send(smAnswer(this.#handled.h));
-        return;
-      case "resume":
-        this.#stream.send(SM_UNEXPECTED);
-        return;
+  /**
+   * Resolves when nothing more comes for the moment and no stanza is in work, after `limitMs` at the latest. What comes
+   * then waits at the gate.
+   */
+  async #untilQuiet(limitMs: number): Promise<void> {
+    const { clock } = this.#context;
+    const done = new AbortController();
+    let isLate = false;
+    const late = clock.sleep(limitMs / 2, done.signal).then(() => {
+      isLate = true;
+    });
+    let seen = -1;
+    for (let turn = 0; turn < MAX_QUIET_TURNS && !isLate; turn++) {
+      if (seen === this.#seen && this.#stanzas.delivering === undefined) break;
+      seen = this.#seen;
+      await Promise.race([this.#stanzas.delivering ?? clock.turn(), late]);
     }
+    // A stanza in hand that is handled after the last acknowledgement would have two fates; the next one must not begin.
+    this.#gate ??= newWait();
+    if (this.#stanzas.delivering !== undefined) {
+      await Promise.race([this.#stanzas.delivering, clock.sleep(limitMs / 2, done.signal)]);
+    }
+    done.abort();
   }
 
   #onIdle(): void {
     const { clock, config } = this.#context;
-    const left = this.#lastUsed + config.idle_timeout * 2 - clock.now();
+    const left = this.#stanzas.lastAt + config.idle_timeout * 2 - clock.now();
     if (left > 0) this.#idleTimer?.restart(left);
     else void this.#close(config.close_timeout);
   }
 
-  #end(condition: StreamCondition, text?: string): void {
-    if (this.#stream.closing) return;
-    this.#context.log.info({ peer: this.#peer, condition }, "s2s: closing an inbound stream");
-    const error = new StreamError(condition, text);
-    void this.#close(this.#context.config.close_timeout, error);
+  /** Says in one write how much was handled, for the last time, and that this is the end. */
+  async #close(timeoutMs: number, error?: StreamError): Promise<void> {
+    this.#acks.tell();
+    const closed = this.#stream.close(error === undefined ? { timeoutMs } : { error, timeoutMs });
+    this.#goOn();
+    await closed;
+  }
+
+  /** Nothing is sent any more, so nothing has to wait for that. */
+  #goOn(): void {
+    this.onDrain();
+    this.#gate?.end();
+    this.#gate = undefined;
   }
 }
 
-/** Prepares a domain that a peer wrote; undefined when it is not a domain alone. */
-function domainOf(text: string): string | undefined {
-  const jid = Jid.parse(text.trim());
-  return jid === undefined || jid.local !== "" || jid.resource !== "" || jid.domain === "" ? undefined : jid.domain;
+function newWait(): Wait {
+  let end: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  return { over, end };
 }

@@ -2,6 +2,7 @@
 // header, STARTTLS, SASL EXTERNAL (XEP-0178) where it is offered, dialback (XEP-0220) otherwise; or a dialback
 // verification instead of either. One use each; the result is a value.
 
+import { tlsNameOf } from "../../net/dial.ts";
 import type { Transport } from "../../net/transport.ts";
 import { certificateNames } from "../../sasl/external.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
@@ -12,7 +13,7 @@ import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import { HandlerSwitch, type S2sContext } from "./context.ts";
-import { dialback, dialbackError, externalAuth, kindOf, STARTTLS } from "./elements.ts";
+import { dialback, dialbackError, domainOf, externalAuth, kindOf, STARTTLS } from "./elements.ts";
 
 /** What the stream is opened for: to send stanzas, or to ask about a key somebody showed us. */
 export type Purpose =
@@ -65,6 +66,7 @@ class Negotiation implements StreamHandler {
   #step: "features" | "tls" | "sasl" | "answer" | "done" = "features";
   #authenticated = false;
   #externalFailed = false;
+  #challenged = false;
 
   constructor(transport: Transport, options: NegotiationOptions) {
     const { promise, resolve } = withResolvers<Negotiated>();
@@ -133,7 +135,7 @@ class Negotiation implements StreamHandler {
     const { certificates } = this.#context;
     const { local, remote } = this.#options;
     try {
-      await this.#stream.startTls({ role: "client", certificates, serverName: remote, localName: local });
+      await this.#stream.startTls({ role: "client", certificates, serverName: tlsNameOf(remote), localName: local });
     } catch (thrown) {
       return this.#fail(`TLS failed: ${asError(thrown).message}`);
     }
@@ -185,8 +187,9 @@ class Negotiation implements StreamHandler {
       this.#stream.sendHeader({ from: this.#options.local, to: this.#options.remote });
       return;
     }
-    if (name === "challenge") {
+    if (name === "challenge" && !this.#challenged) {
       // XEP-0178 §3: a server that overlooked our first response asks for it; an empty one means "as the stream says".
+      this.#challenged = true;
       this.#stream.send(`<response xmlns='${NS.sasl}'/>`);
       return;
     }
@@ -195,20 +198,23 @@ class Negotiation implements StreamHandler {
   }
 
   #onResult(element: Element): void {
-    const { local, remote, purpose } = this.#options;
-    if (purpose.kind !== "send" || element.attrs.from !== remote || element.attrs.to !== local) return;
+    if (this.#options.purpose.kind !== "send" || !this.#isOurs(element)) return;
     if (element.attrs.type === "valid") return this.#ready();
     const why = element.attrs.type === "error" ? dialbackError(element) : "the key was not accepted";
     this.#fail(`dialback failed: ${why}`);
   }
 
   #onVerify(element: Element): void {
-    const { local, remote, purpose } = this.#options;
-    if (purpose.kind !== "verify" || element.attrs.id !== purpose.streamId) return;
-    if (element.attrs.from !== remote || element.attrs.to !== local) return;
+    const { purpose } = this.#options;
+    if (purpose.kind !== "verify" || element.attrs.id !== purpose.streamId || !this.#isOurs(element)) return;
     if (element.attrs.type === "error") return this.#fail(`dialback failed: ${dialbackError(element)}`);
     this.#end({ kind: "verified", valid: element.attrs.type === "valid" });
     void this.#stream.close({ timeoutMs: this.#context.config.close_timeout });
+  }
+
+  /** Whether a dialback answer is about our pair of domains, however the peer writes their names. */
+  #isOurs({ attrs }: Element): boolean {
+    return domainOf(attrs.from ?? "") === this.#options.remote && domainOf(attrs.to ?? "") === this.#options.local;
   }
 
   #ready(): void {

@@ -64,6 +64,8 @@ export class OutgoingStream implements StreamHandler {
   /** How many in the window are still owed; the others, such as answers to pings, are worth no question of their own. */
   #wanting = 0;
   #blocked = false;
+  /** The peer asked what we have handled while it did not read; one answer will do for all such questions. */
+  #owesAnswer = false;
   /** How much the question under way covers; undefined when none is. */
   #asked: number | undefined;
   #pingId: string | undefined;
@@ -163,9 +165,7 @@ export class OutgoingStream implements StreamHandler {
         if (this.#enabling) this.#proof = "ping";
         return this.#onEnabled();
       case "r":
-        // The peer sends no stanzas on this stream, so there is nothing that could have been handled.
-        this.#stream.send(smAnswer(0));
-        return undefined;
+        return this.#answer();
     }
   }
 
@@ -177,6 +177,7 @@ export class OutgoingStream implements StreamHandler {
 
   onDrain(): void {
     this.#blocked = false;
+    if (this.#owesAnswer) this.#answer();
     if (this.#closing === "no") this.#owner.onRoom();
   }
 
@@ -196,14 +197,18 @@ export class OutgoingStream implements StreamHandler {
     this.#owner.onGone(this.#window.takeAll(), end);
   }
 
+  /** The peer sends no stanzas on this stream, so there is nothing that could have been handled. */
+  #answer(): void {
+    this.#owesAnswer = this.#blocked;
+    if (!this.#blocked && !this.#stream.send(smAnswer(0))) this.#blocked = true;
+  }
+
   #onAck(element: Element): void {
+    // Where no acknowledgements were agreed on, it is no proof and does no harm.
+    if (this.#proof !== "sm") return;
     const before = this.#window.proved;
     const h = parseH(element.attrs.h);
-    if (
-      h === undefined ||
-      this.#proof !== "sm" ||
-      !this.#window.acknowledge(h, (owed) => this.#proved(owed, "sm-ack"))
-    ) {
+    if (h === undefined || !this.#window.acknowledge(h, (owed) => this.#proved(owed, "sm-ack"))) {
       const error = new StreamError("undefined-condition", `handled-count-too-high: sent ${this.#window.sent}`);
       // Whatever the peer counts, its closing tag proves nothing any more.
       this.#closing = "by-peer";

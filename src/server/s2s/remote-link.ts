@@ -15,16 +15,24 @@ import type { Fates, Owed } from "./fates.ts";
 import { type Negotiated, negotiate } from "./negotiation.ts";
 import { OutgoingStream, type StreamOwner } from "./outgoing-stream.ts";
 import type { Pings } from "./pings.ts";
+import { ReturnQueue } from "./return-queue.ts";
 import { SendQueue } from "./send-queue.ts";
 
 /** Where a link is. */
 export type LinkState = "idle" | "dialling" | "negotiating" | "open" | "closing" | "backing-off";
 
-/** Stanzas handled in one go before the event loop gets its turn. */
+/** Stanzas written in one go before the event loop gets its turn. */
 const BATCH = 200;
 
 /** Back-off grows up to this multiple of the configured delay. */
 const MAX_BACKOFF_FACTOR = 10;
+
+/** How many streams in a row may break before anything on them is proved; then the link backs off. */
+const MAX_BREAKS = 3;
+
+/** How many streams and dials may fail a stanza before it comes back; presence is worth more patience. */
+const MAX_BROKEN = 2;
+const MAX_BROKEN_PRESENCE = 8;
 
 /** How many times the bounds of the queue unavailable presence may use. */
 const UNAVAILABLE_ROOM = 10;
@@ -50,10 +58,11 @@ export class RemoteLink implements StreamOwner {
   #context: S2sContext;
   #fates: Fates;
   #queue: SendQueue;
-  #returning: { owed: readonly Owed[]; next: number; error: StanzaError }[] = [];
+  #returning: ReturnQueue;
   #stream: OutgoingStream | undefined;
   #state: LinkState = "idle";
   #failures = 0;
+  #breaks = 0;
   #failedAt = 0;
   #lastError = new StanzaError("remote-server-timeout");
   #backOff: WheelTimeout | undefined;
@@ -71,6 +80,7 @@ export class RemoteLink implements StreamOwner {
     this.#options = options;
     this.#context = options.context;
     this.#fates = options.fates;
+    this.#returning = new ReturnQueue(options.context.clock, options.fates);
     this.#queue = new SendQueue(options.context.config.max_queue, options.context.config.max_queue_size);
   }
 
@@ -90,9 +100,7 @@ export class RemoteLink implements StreamOwner {
 
   /** How many have no fate yet. */
   get outstanding(): number {
-    let returning = 0;
-    for (const batch of this.#returning) returning += batch.owed.length - batch.next;
-    return this.queued + this.unproved + returning;
+    return this.queued + this.unproved + this.#returning.length;
   }
 
   /** Whether it holds nothing worth keeping, `now`: the memory of failures is kept for a while. */
@@ -104,10 +112,10 @@ export class RemoteLink implements StreamOwner {
 
   /** Takes over a stanza, which will have its fate whatever happens. */
   send(owed: Owed): void {
-    if (this.#state === "backing-off" || (this.#refusing && this.#stream === undefined)) {
+    const stream = this.#stream;
+    if ((this.#state === "backing-off" && !this.#outlastsFailure(owed)) || (this.#refusing && stream === undefined)) {
       return this.#fates.giveBackOrLose(owed, this.#lastError);
     }
-    const stream = this.#stream;
     // An unavailable presence that is refused leaves a ghost behind, and there is one at most for each resource and
     // contact: it has room of its own.
     const factor = owed.stanza.type === "unavailable" ? UNAVAILABLE_ROOM : 1;
@@ -136,7 +144,7 @@ export class RemoteLink implements StreamOwner {
     this.#dialling?.abort();
     this.#backOff?.cancel();
     if (this.#stream !== undefined) return;
-    this.#giveBack(this.#queue.takeAll(), new StanzaError("remote-server-timeout", "the server is shutting down"));
+    this.#returning.add(this.#queue.takeAll(), new StanzaError("remote-server-timeout", "the server is shutting down"));
   }
 
   /** Closes the stream in order; resolves when it is over. Nothing is dialled any more. */
@@ -154,13 +162,14 @@ export class RemoteLink implements StreamOwner {
     this.#drainAnswerMs = undefined;
     this.#dialling?.abort();
     this.#backOff?.cancel();
-    for (const { owed, next } of this.#returning) for (const each of owed.slice(next)) this.#fates.lose(each);
-    this.#returning = [];
+    this.#returning.loseAll();
     for (const owed of this.#queue.takeAll()) this.#fates.lose(owed);
     for (const owed of this.#stream?.abandon() ?? []) this.#fates.lose(owed);
   }
 
   onProved(owed: Owed, evidence: Evidence): void {
+    this.#failures = 0;
+    this.#breaks = 0;
     this.#fates.prove(owed, evidence);
   }
 
@@ -186,12 +195,18 @@ export class RemoteLink implements StreamOwner {
         "s2s: stream broke",
       );
     }
+    if (unproved.length > 0) this.#breaks++;
     this.#recover(unproved);
-    if (this.#refusing) this.#failed(new StanzaError("remote-server-timeout", "the stream broke"));
+    const isUseless = this.#breaks >= MAX_BREAKS && this.#drainAnswerMs === undefined;
+    if (this.#refusing || isUseless) this.#failed(new StanzaError("remote-server-timeout", "the stream broke"));
     else if (this.#queue.length > 0) this.#redial();
   }
 
-  /** What a broken stream took with it: presence goes again, a sender is told, and the rest is tried once more. */
+  /**
+   * What a broken stream took with it: presence goes again, a sender is told, and the rest is tried once more. A peer
+   * that closed first, as for idleness, has not said what it had read. Presence that it had read arrives twice then, and
+   * changes nothing the second time; presence that it had not read and that did not go again would leave a ghost.
+   */
   #recover(unproved: readonly Owed[]): void {
     const error = new StanzaError("remote-server-timeout", "the stream broke before the stanza was acknowledged");
     const again: Owed[] = [];
@@ -208,7 +223,14 @@ export class RemoteLink implements StreamOwner {
 
   #mayRetry(owed: Owed): boolean {
     if (this.#refusing) return false;
-    return this.#drainAnswerMs !== undefined ? this.#drainRedials < DRAIN_REDIALS : owed.broken <= 2;
+    if (this.#drainAnswerMs !== undefined) return this.#drainRedials < DRAIN_REDIALS;
+    return owed.broken <= (isState(owed) ? MAX_BROKEN_PRESENCE : MAX_BROKEN);
+  }
+
+  /** Whether a stanza waits through a back-off. A contact that misses an unavailable presence is left with a ghost. */
+  #outlastsFailure(owed: Owed): boolean {
+    if (this.#refusing || this.#drainAnswerMs !== undefined || !isState(owed)) return false;
+    return this.#lastError.condition !== "remote-server-not-found" && owed.broken <= MAX_BROKEN_PRESENCE;
   }
 
   #redial(): void {
@@ -268,7 +290,6 @@ export class RemoteLink implements StreamOwner {
       void stream.close({ timeoutMs: context.config.close_timeout });
       return this.#failed(new StanzaError("remote-server-timeout", "the server is shutting down"));
     }
-    this.#failures = 0;
     this.#state = "open";
     const proof = sm ? "sm" : this.#pingsWork ? "ping" : "recycle";
     const opened = new OutgoingStream({ context, pings, local, remote, stream, proof, owner: this });
@@ -301,7 +322,14 @@ export class RemoteLink implements StreamOwner {
     this.#failures++;
     this.#failedAt = this.#context.clock.now();
     this.#state = "backing-off";
-    this.#giveBack(this.#queue.takeAll(), error);
+    const kept: Owed[] = [];
+    const back: Owed[] = [];
+    for (const owed of this.#queue.takeAll()) {
+      owed.broken++;
+      (this.#outlastsFailure(owed) ? kept : back).push(owed);
+    }
+    this.#queue.putBack(kept);
+    this.#returning.add(back, error);
     if (this.#refusing) return;
     if (this.#drainAnswerMs !== undefined) {
       this.#drainRedials++;
@@ -323,19 +351,9 @@ export class RemoteLink implements StreamOwner {
   #jittered(ms: number): number {
     return ms / 2 + this.#context.random.below(Math.max(1, Math.ceil(ms / 2)));
   }
+}
 
-  #giveBack(owed: readonly Owed[], error: StanzaError): void {
-    if (owed.length === 0) return;
-    this.#returning.push({ owed, next: 0, error });
-    this.#returnSome();
-  }
-
-  #returnSome(): void {
-    const batch = this.#returning[0];
-    if (batch === undefined) return;
-    const end = Math.min(batch.next + BATCH, batch.owed.length);
-    while (batch.next < end) this.#fates.giveBackOrLose(batch.owed[batch.next++] as Owed, batch.error);
-    if (batch.next === batch.owed.length) this.#returning.shift();
-    if (this.#returning.length > 0) this.#context.clock.soon(() => this.#returnSome());
-  }
+/** Presence that says whether somebody is there; the latest is what counts. */
+function isState({ stanza }: Owed): boolean {
+  return stanza.kind === "presence" && (stanza.type === "available" || stanza.type === "unavailable");
 }

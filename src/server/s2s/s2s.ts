@@ -3,22 +3,21 @@
 // end at a shutdown is in drain.ts.
 
 import type { Config } from "../../config/schema.ts";
-import { type Dialled, Dialler } from "../../net/dial.ts";
+import { Dialler } from "../../net/dial.ts";
 import type { Resolver } from "../../net/resolver.ts";
 import type { Accepted, CertificateSource, Listener, Network } from "../../net/transport.ts";
 import type { ObligationSink, PhaseContext } from "../../shutdown/types.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
-import { createXmlStream } from "../../stream/xml-stream.ts";
 import type { Clock } from "../../util/clock.ts";
 import { Deadline } from "../../util/deadline.ts";
 import { asError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
 import type { Random } from "../../util/random.ts";
 import { TimerWheel, type WheelTimeout } from "../../util/timer-wheel.ts";
-import { NS } from "../../xml/ns.ts";
 import { splitAddress } from "../address.ts";
-import type { Connected, OpenStream, S2sContext } from "./context.ts";
+import { connectInTime, streamOpener } from "./connecting.ts";
+import type { S2sContext } from "./context.ts";
 import { DialGate } from "./dial-gate.ts";
 import { DialbackKeys } from "./dialback-keys.ts";
 import { DialbackVerifier } from "./dialback-verifier.ts";
@@ -68,6 +67,9 @@ export interface S2sStatus {
 
 /** How often links that hold nothing are forgotten. */
 const SWEEP_MS = 60_000;
+
+/** How many pairs of a local host and another domain can be in use: each costs memory, lookups and a connection. */
+const MAX_LINKS = 20_000;
 
 /** Federation with other servers. */
 export class S2s {
@@ -144,9 +146,7 @@ export class S2s {
       return this.#fates.giveBackOrLose(owed, new StanzaError("remote-server-not-found"));
     }
     const link = this.#link(local, remote);
-    if (link === undefined) {
-      return this.#fates.giveBackOrLose(owed, new StanzaError("remote-server-timeout", "the server is shutting down"));
-    }
+    if (link instanceof StanzaError) return this.#fates.giveBackOrLose(owed, link);
     link.send(owed);
   }
 
@@ -188,7 +188,8 @@ export class S2s {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.#sweep?.cancel();
-    this.#verifier.destroy();
+    // Questions to name servers that nobody waits for any more would hold the process.
+    this.#options.resolver.close();
     for (const link of this.#links.values()) link.destroy();
     for (const stream of this.#incoming) stream.destroy();
     this.#drain?.check();
@@ -227,11 +228,13 @@ export class S2s {
     this.destroy();
   }
 
-  #link(local: string, remote: string): RemoteLink | undefined {
+  #link(local: string, remote: string): RemoteLink | StanzaError {
     const name = `${local} ${remote}`;
     const known = this.#links.get(name);
     if (known !== undefined) return known;
-    if (this.#drain?.isFinal) return undefined;
+    if (this.#drain?.isFinal) return new StanzaError("remote-server-timeout", "the server is shutting down");
+    if (this.#links.size >= MAX_LINKS)
+      return new StanzaError("resource-constraint", "too many other servers are in use");
     const options = { context: this.#context, local, remote, fates: this.#fates, pings: this.#pings, gate: this.#gate };
     const link = new RemoteLink(options);
     this.#links.set(name, link);
@@ -240,7 +243,7 @@ export class S2s {
   }
 
   #accept(accepted: Accepted): void {
-    if (this.#destroyed || this.#incoming.size >= this.#options.config.max_connections) {
+    if (this.#destroyed || !this.#makeRoom()) {
       this.#context.log.warn({ address: accepted.transport.remoteAddress }, "s2s: too many inbound connections");
       accepted.ready.catch(() => undefined);
       accepted.transport.destroy();
@@ -254,6 +257,23 @@ export class S2s {
     this.#drain?.onAccepted(stream);
   }
 
+  /**
+   * Whether one more inbound connection can be taken. When all places are taken, the stranger who has had the longest
+   * time to say who it is makes room, so that connections which say nothing cannot keep other servers out.
+   */
+  #makeRoom(): boolean {
+    if (this.#incoming.size < this.#options.config.max_connections) return true;
+    for (const stream of this.#incoming) {
+      if (stream.isAuthenticated) continue;
+      const fields = { connections: this.#incoming.size };
+      this.#context.log.warn(fields, "s2s: a connection that has not authenticated makes room for another");
+      this.#incoming.delete(stream);
+      stream.destroy();
+      return true;
+    }
+    return false;
+  }
+
   async #closeListeners(): Promise<void> {
     const listeners = this.#listeners;
     this.#listeners = [];
@@ -265,42 +285,4 @@ export class S2s {
     for (const [name, link] of this.#links) if (link.isDisposable(now)) this.#links.delete(name);
     this.#sweep?.restart();
   }
-}
-
-/** Connects within `timeoutMs`; what takes longer is unreachable. */
-async function connectInTime(
-  dialler: Dialler,
-  domain: string,
-  local: string,
-  signal: AbortSignal,
-  wheel: TimerWheel,
-  timeoutMs: number,
-): Promise<Connected> {
-  const limit = new AbortController();
-  const stop = (): void => limit.abort();
-  signal.addEventListener("abort", stop);
-  const timer = wheel.add(timeoutMs, stop);
-  try {
-    if (signal.aborted) stop();
-    const dialled: Dialled = await dialler.connect(domain, limit.signal, local);
-    return dialled;
-  } catch (thrown) {
-    return { failure: "unreachable", reason: limit.signal.aborted ? "no connection in time" : asError(thrown).message };
-  } finally {
-    timer.cancel();
-    signal.removeEventListener("abort", stop);
-  }
-}
-
-function streamOpener(clock: Clock, config: Config["s2s"]): OpenStream {
-  const limits = {
-    maxStanzaBytes: config.max_stanza_size,
-    maxDepth: config.max_depth,
-    maxAttributes: config.max_attributes,
-    rate: config.rate,
-    burst: config.burst,
-  };
-  const closeTimeoutMs = config.close_timeout;
-  return (transport, handler) =>
-    createXmlStream({ transport, clock, contentNamespace: NS.server, limits, closeTimeoutMs, handler });
 }

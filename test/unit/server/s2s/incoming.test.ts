@@ -47,6 +47,10 @@ describe("a stream from another server", () => {
     options: Partial<SideOptions> = {},
   ): Promise<{ text: () => string; send: (xml: string) => void }> {
     a = await new Side({ host: "a.test", clock, routes, ...options }).start();
+    return await dial();
+  }
+
+  async function dial(): Promise<{ text: () => string; send: (xml: string) => void }> {
     const transport = await network.dial({ host: "127.0.0.1", port: routes.get("a.test")?.port ?? 0 });
     let text = "";
     transport.setReader({
@@ -115,7 +119,7 @@ describe("a stream from another server", () => {
     ["another domain", "x@c.test", "y@a.test", "invalid-from"],
     ["a host we do not serve", "x@b.test", "y@c.test", "host-unknown"],
     ["nobody", "x@b.test", "", "improper-addressing"],
-    ["no address", "@b.test", "y@a.test", "improper-addressing"],
+    ["no address", "x@b test", "y@a.test", "improper-addressing"],
   ];
   for (const [what, from, to, condition] of wrong) {
     it(`ends with ${condition} for a stanza from or to ${what}, on a stream for another pair`, async () => {
@@ -191,7 +195,7 @@ describe("a stream from another server", () => {
     assert.equal(a.delivered.length, 2);
   });
 
-  it("says last how much it took when the drain begins while a stanza is being handled, and begins no other", async () => {
+  it("says last how much it took when a stanza is still being handled as time grows short, and begins no other", async () => {
     closesToo = false;
     const waiting: (() => void)[] = [];
     const stream = await authenticated({
@@ -200,8 +204,9 @@ describe("a stream from another server", () => {
     stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test").repeat(3)}`);
     await until(() => waiting.length === 1, "the first is being handled");
     const drained = a.s2s.close({ timeoutMs: 20_000 });
-    // Longer than the drain waits for quiet.
     for (let turn = 0; turn < 300; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // More than a quarter of the time for closing, and less than half of it.
+    await clock.advance(1_500);
     assert.doesNotMatch(stream.text(), /<a /);
     waiting[0]?.();
     await until(() => stream.text().includes("</stream:stream>"), "the end");
@@ -218,20 +223,20 @@ describe("a stream from another server", () => {
     assert.deepEqual(stream.text().match(/<a [^>]*>/g), [`<a xmlns='${NS.sm}' h='0'/>`]);
   });
 
-  it("turns away connections beyond the limit", async () => {
-    await connect({ config: { max_connections: 1 } });
+  it("turns away connections beyond the limit when those that are there have authenticated", async () => {
+    await authenticated({ config: { max_connections: 1 } });
+    const second = await dial();
+    await until(() => second.text().includes("[closed]"), "the second is out");
+    assert.equal(a.s2s.status().incoming, 1);
+  });
+
+  it("lets a new connection have the place of the oldest stranger", async () => {
+    const first = await connect({ config: { max_connections: 1 } });
     await until(() => a.s2s.status().incoming === 1, "the first is in");
-    const second = await network.dial({ host: "127.0.0.1", port: routes.get("a.test")?.port ?? 0 });
-    let closed = false;
-    second.setReader({
-      onData: () => undefined,
-      onEnd: () => second.end(),
-      onDrain: () => undefined,
-      onClose: () => {
-        closed = true;
-      },
-    });
-    await until(() => closed, "the second is out");
+    const second = await dial();
+    await until(() => first.text().includes("[closed]"), "the first is out");
+    second.send(OPEN + KEY);
+    await until(() => second.text().includes('type="valid"'), "the second was heard");
     assert.equal(a.s2s.status().incoming, 1);
   });
 });
