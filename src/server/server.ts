@@ -223,6 +223,8 @@ function joinParts(tools: Tools): Parts {
     random,
     iterations: config.auth.iterations,
     removed: async (account) => {
+      // While there is still a roster to say who is to be told.
+      await c2s.accountRemoved(account);
       await rosters.removeAll(account);
       notifications.notify("account/removed", account);
     },
@@ -267,7 +269,7 @@ function joinParts(tools: Tools): Parts {
       session: (full) => sessions.get(full),
     },
   });
-  const c2s = new C2s({
+  const c2s: C2s = new C2s({
     config: config.c2s,
     hosts,
     network,

@@ -56,6 +56,7 @@ export interface ClosedSessions {
 }
 
 const MAX_NAMED = 100;
+const GONE = "the account was removed";
 /** How long one stretch of the sweep may hold the event loop, in milliseconds. */
 const SWEEP_SLICE_MS = 8;
 /** How many of those turned away at a time are told why; the others are cut off at once. */
@@ -179,6 +180,18 @@ export class C2s {
     context.signal.removeEventListener("abort", hurry);
   }
 
+  /** Ends the sessions of an account that has been removed; resolves when their contacts have been told. Never rejects. */
+  async accountRemoved(account: Jid): Promise<void> {
+    const sessions = [...this.#options.sessions.of(account).values()];
+    await Promise.all(
+      sessions.map((session) => {
+        if (!(session instanceof ClientSession)) return undefined;
+        void session.close(new StreamError("not-authorized", GONE));
+        return session.end("");
+      }),
+    );
+  }
+
   /** Ends every connection now. */
   destroy(): void {
     for (const stream of this.#streams) stream.stream.destroy();
@@ -259,9 +272,11 @@ export class C2s {
   }
 
   async #bind(user: Jid, wanted: string | undefined, stream: XmlStream): Promise<ClientSession | StanzaError> {
-    const { config, random, sessions, router, wheel } = this.#options;
-    const jid = wanted === undefined ? user.withResource(random.id()) : Jid.parse(`${user}/${wanted}`);
+    const { config, random, sessions, router, wheel, accounts } = this.#options;
+    const jid = wanted === undefined ? user.withResource(random.id()) : Jid.parse(`${user.toString()}/${wanted}`);
     if (jid === undefined) return new StanzaError("bad-request", "the resource is not acceptable");
+    // Removed since it logged in: nothing may be bound that `accountRemoved` will not see.
+    if (!(await accounts.exists(user.local, user.domain))) return new StanzaError("not-allowed", GONE);
     // RFC 6120 §7.7.2.2: the client that comes last gets the resource.
     for (let holder = sessions.get(jid); holder !== undefined; holder = sessions.get(jid)) {
       if (!(holder instanceof ClientSession)) return new StanzaError("conflict");

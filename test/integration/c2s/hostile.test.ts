@@ -122,7 +122,7 @@ describe("hostile input from a client", () => {
           await clock.turn();
         }
         await wire.ended;
-        assert.equal(wire.condition, condition, `${input} -> ${wire.received}`);
+        assert.equal(wire.condition, condition, `${String(input)} -> ${wire.received}`);
       }
     });
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { InProcessServer, PASSWORD } from "../../support/in-process-server.ts";
+import { jid } from "../../support/stanzas.ts";
 
 describe("client login", () => {
   let running: InProcessServer;
@@ -72,6 +73,23 @@ describe("client login", () => {
     assert.equal(second.jid, "romeo@a.test/same");
     second.send("<iq type='get' id='p' to='a.test'><ping xmlns='urn:xmpp:ping'/></iq>");
     await second.waitFor((xml) => xml.includes("result"));
+  });
+
+  it("does not outlast its account: sessions end, contacts are told, and nothing can be bound", async () => {
+    await running.server.accounts.create(jid("mercutio@a.test"), PASSWORD);
+    const session = await running.login("mercutio", "session");
+    const between = running.client({ username: "mercutio", resource: "between", security: "direct" });
+    await between.connect();
+    await between.authenticate();
+    const friend = await running.login("romeo", "friend");
+    session.presence("<presence to='romeo@a.test/friend'/>");
+    await friend.waitFor((xml) => xml.startsWith("<presence"));
+    await running.server.accounts.remove(jid("mercutio@a.test"));
+    await friend.waitFor((xml) => xml.includes('type="unavailable"'));
+    const ending = await session.ended;
+    assert.deepEqual([ending.streamError, ending.closingTag, ending.how], ["not-authorized", true, "fin"]);
+    await assert.rejects(between.bind(), /not-allowed/);
+    await friend.close();
   });
 
   it("makes up a resource when the client names none", async () => {
