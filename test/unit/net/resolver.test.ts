@@ -129,6 +129,31 @@ describe("the resolver", () => {
     assert.deepEqual(nameServer.asked, []);
   });
 
+  it("finds a static route however its domain is written", async () => {
+    const routed = new Resolver({
+      clock,
+      random: systemRandom,
+      config: { servers: [], timeout: 5_000 },
+      nameServer,
+      routes: {
+        "B.Test": "127.0.0.1:1",
+        "BÜCHER.test": "127.0.0.1:2",
+        "xn--mgba3a4f16a.test": "127.0.0.1:3",
+        "[0::1]": "[::1]:4",
+      },
+    });
+    const port = async (domain: string): Promise<number | undefined> => {
+      const found = await routed.resolve(domain);
+      return "failure" in found ? undefined : found[0]?.port;
+    };
+    assert.equal(await port("b.test"), 1);
+    assert.equal(await port("bücher.test"), 2);
+    assert.equal(await port("ایران.test"), 3);
+    assert.equal(await port("[::1]"), 4);
+    assert.deepEqual(await routed.resolve("[::1]"), [{ host: "::1", port: 4, directTls: false }]);
+    assert.deepEqual(nameServer.asked, []);
+  });
+
   it("asks for an international domain by its ASCII form", async () => {
     await resolver.resolve("bücher.test");
     assert.ok(nameServer.asked.includes("_xmpp-server._tcp.xn--bcher-kva.test"));

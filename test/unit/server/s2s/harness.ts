@@ -62,6 +62,7 @@ export interface SideOptions {
   readonly clock: Clock;
   readonly routes: Routes;
   readonly network?: Network;
+  readonly nameServer?: NameServer;
   readonly certificates?: CertificateSource;
   readonly config?: Record<string, unknown>;
   readonly deliver?: (stanza: Stanza) => void | Promise<void>;
@@ -97,7 +98,7 @@ export class Side {
         clock,
         random: systemRandom,
         config: { servers: [], timeout: 5_000 },
-        nameServer: namesFrom(routes),
+        nameServer: options.nameServer ?? namesFrom(routes),
       }),
       certificates: certificates ?? certificatesOf(host, TestAuthority.create(`nobody knows ${host}`)),
       obligations: {
@@ -221,6 +222,8 @@ export class PeerConnection {
 
   /** True once the test has torn it down: what still came is not handled. */
   gone = false;
+  /** True once the connection is over. */
+  over = false;
 
   send(text: string): void {
     if (!this.gone) this.transport.write(text);
@@ -280,7 +283,9 @@ export class ScriptedPeer {
       onData: (chunk) => parser.write(chunk),
       onEnd: () => transport.end(),
       onDrain: () => undefined,
-      onClose: () => undefined,
+      onClose: () => {
+        connection.over = true;
+      },
     });
   }
 

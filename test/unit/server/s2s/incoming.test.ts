@@ -216,6 +216,40 @@ describe("a stream from another server", () => {
     assert.equal(a.delivered.length, 1);
   });
 
+  for (const [how, deliver] of [
+    ["at once", () => undefined],
+    ["by and by", () => new Promise<void>((resolve) => setImmediate(resolve))],
+  ] as const) {
+    it(`acknowledges exactly what it took ${how} from a peer that goes on sending while we go down`, async () => {
+      const stream = await authenticated({ deliver });
+      stream.send(`<enable xmlns='${NS.sm}'/>`);
+      await until(() => stream.text().includes("<enabled"), "acknowledgements");
+      let sent = 0;
+      let beforeStop = 0;
+      const drained = (async () => {
+        await until(() => sent >= 120, "it is sending");
+        beforeStop = sent;
+        await a.s2s.close({ timeoutMs: 20_000 });
+      })();
+      while (!stream.text().includes("</stream:stream>")) {
+        stream.send(`<message id='m${sent++}' from='x@b.test' to='y@a.test'/>`);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await drained;
+      const told = [...stream.text().matchAll(/<a [^>]*h='(\d+)'/g)].map(([, h]) => Number(h));
+      const ids = a.delivered.map(({ id }) => id);
+      assert.equal(told.at(-1), ids.length);
+      assert.deepEqual(
+        ids,
+        Array.from(ids, (_, n) => `m${n}`),
+      );
+      assert.ok(ids.length >= beforeStop, `${ids.length} handled, ${beforeStop} sent before the stop`);
+      // Told without being asked, also while it was running.
+      assert.ok(told.length > 2 && (told[0] ?? 0) <= 120, `told ${told.join(" ")}`);
+      assert.match(stream.text(), /h='\d+'\/><stream:error><system-shutdown /);
+    });
+  }
+
   it("does not count a stanza that could not be handled, and ends", async () => {
     const stream = await authenticated({ deliver: () => Promise.reject(new Error("the disk is full")) });
     stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test")}<r xmlns='${NS.sm}'/>`);

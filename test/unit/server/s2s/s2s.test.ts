@@ -298,6 +298,114 @@ describe("s2s", () => {
     });
   });
 
+  describe("while it runs", () => {
+    it("keeps the latest presence while it backs off, and tells the contact when the other server is back", async () => {
+      const a = await side("a.test", { sendersPresent: false });
+      routes.set("b.test", { host: "127.0.0.1", port: 1 });
+      a.presence(3, "x@b.test");
+      await until(() => a.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
+      a.presence(3, "x@b.test", "unavailable");
+      assert.equal(a.fates.length, 0);
+      const b = await peer(
+        "b.test",
+        answersPings(() => a),
+      );
+      await advanceUntil(clock, () => a.fates.length === 6, "all have their fate");
+      assert.deepEqual(
+        b.stanzas.map(({ attrs }) => attrs.type),
+        ["unavailable", "unavailable", "unavailable"],
+      );
+      assert.deepEqual(a.counts, { "proved/pong": 6 });
+    });
+
+    it("gives kept presence up in the end, each by name, and holds no timer then", async () => {
+      const a = await side("a.test", { sendersPresent: false });
+      routes.set("b.test", { host: "127.0.0.1", port: 1 });
+      a.presence(2, "x@b.test", "unavailable");
+      await advanceUntil(clock, () => a.fates.length === 2, "given up", 3 * 3_600_000);
+      assert.deepEqual(
+        a.fates.map(({ fate, name }) => [fate, name]),
+        [0, 1].map((n) => ["lost", `presence user${n}@a.test/r -> x@b.test id=p${n}`]),
+      );
+      await clock.advance(3_600_000);
+      assert.deepEqual(a.s2s.links(), []);
+    }).timeout(60_000);
+
+    it("does not keep presence for a domain that does not exist", async () => {
+      const a = await side("a.test", { sendersPresent: false });
+      a.presence(1, "x@nowhere.test", "unavailable");
+      await until(() => a.fates.length === 1, "lost at once");
+      a.presence(1, "x@nowhere.test", "unavailable");
+      assert.deepEqual(a.counts, { lost: 2 });
+    });
+
+    it("tries kept presence once more when it goes down", async () => {
+      const a = await side("a.test", { sendersPresent: false });
+      let isDown = true;
+      await peer("b.test", {
+        ...answersPings(() => a),
+        onHeader: (connection) => {
+          if (isDown) connection.tearDown();
+          return !isDown;
+        },
+      });
+      a.presence(2, "x@b.test", "unavailable");
+      await until(() => a.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
+      isDown = false;
+      await a.s2s.close({ timeoutMs: 20_000 });
+      assert.deepEqual(a.counts, { "proved/pong": 2 });
+    });
+
+    it("backs off from a peer that breaks every stream, and returns each message once", async () => {
+      const a = await side("a.test");
+      const b = await peer("b.test", {
+        onElement: (element, connection) => {
+          if (element.name !== "message") return true;
+          connection.tearDown();
+          return false;
+        },
+      });
+      for (let n = 0; n < 10; n++) {
+        a.message(`m${n}`, "x@b.test");
+        await until(() => a.returned.length === n + 1, "it came back");
+      }
+      assert.deepEqual(
+        a.returned,
+        Array.from({ length: 10 }, (_, n) => `m${n} remote-server-timeout`),
+      );
+      assert.equal(b.connections.length, 3);
+      assert.equal(a.fates.length, 10);
+    });
+
+    it("asks a name server nothing more once it is destroyed", async () => {
+      let asked = 0;
+      let closed = 0;
+      const never = (): Promise<never> => {
+        asked++;
+        return new Promise(() => undefined);
+      };
+      const nameServer = { resolveSrv: never, resolve4: never, resolve6: never, close: () => void closed++ };
+      const a = await side("a.test", { nameServer });
+      a.message("m1", "x@b.test");
+      await until(() => asked > 0, "a question is under way");
+      a.s2s.destroy();
+      assert.equal(closed, 1);
+      await until(() => a.fates.length === 1, "the message has its fate");
+    });
+
+    it("federates over IPv6, and with a domain in another script", async function () {
+      const a = await side("a.test");
+      const b = await side("bücher.test", { config: { listen: ["[::1]:0"] } }).catch(() => undefined);
+      if (b === undefined) return this.skip();
+      routes.set("xn--bcher-kva.test", { host: "::1", port: Number(b.s2s.listening[0]?.split("]:")[1]) });
+      a.message("m1", "x@BÜCHER.test");
+      await until(() => b.delivered.length === 1, "it arrived");
+      assert.equal(b.delivered[0]?.to?.domain, "bücher.test");
+      b.message("m2", "y@A.TEST");
+      await until(() => a.delivered.length === 1, "the answer arrived");
+    });
+  });
+
   describe("bounds", () => {
     it("returns what exceeds the queue of a link", async () => {
       await peer("mute.test", { onHeader: () => false });
