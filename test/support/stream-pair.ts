@@ -5,6 +5,7 @@ import type { StreamEnd, StreamHandler, StreamLimits, XmlStream } from "../../sr
 import { createXmlStream } from "../../src/stream/xml-stream.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { MemoryNetwork, type MemoryNetworkOptions, type MemoryTransport } from "../../src/testing/memory-network.ts";
+import { silentLog } from "../../src/util/log.ts";
 import type { Element } from "../../src/xml/element.ts";
 
 export const LIMITS: StreamLimits = {
@@ -58,9 +59,12 @@ export class StreamPair {
   readonly seen: string[] = [];
   end: StreamEnd | undefined;
   drains = 0;
+  /** What was logged as an error. */
+  readonly errors: object[] = [];
   /** What the handler does with an element besides noting it. */
   handle: (element: Element) => void | Promise<void> = () => undefined;
   onHeader: () => void | Promise<void> = () => undefined;
+  onOutputClosed: () => void = () => undefined;
 
   constructor(limits: StreamLimits = LIMITS, options: Partial<MemoryNetworkOptions> = {}) {
     const [near, far] = new MemoryNetwork({ ...options, clock: this.clock }).pair();
@@ -81,6 +85,9 @@ export class StreamPair {
       onDrain: () => {
         this.drains++;
       },
+      onOutputClosed: () => {
+        this.onOutputClosed();
+      },
       onClosed: (end) => {
         this.seen.push("closed");
         this.end = end;
@@ -92,6 +99,7 @@ export class StreamPair {
       clock: this.clock,
       limits,
       contentNamespace: "jabber:client",
+      log: { ...silentLog, error: (fields) => this.errors.push(fields) },
       fallbackHeader: () => ({ from: "fallback.test", id: "f" }),
     });
   }

@@ -155,8 +155,22 @@ describe("XmlStream", () => {
         await pair.settle();
         assert.deepEqual(pair.seen, ["message", "closed"]);
         assert.equal(pair.end?.error?.message, "a bug");
+        assert.deepEqual(pair.errors, [{ err: new Error("a bug"), address: pair.near.remoteAddress }]);
       });
     }
+
+    it("a handler that fails when the stream is over is told in the log all the same", async () => {
+      const pair = await opened();
+      const { opened: failing, open: fail } = gate();
+      pair.handle = () => failing.then(() => Promise.reject(new Error("a late bug")));
+      await pair.say("<message/>");
+      pair.stream.destroy();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["message", "closed"]);
+      fail();
+      await pair.settle();
+      assert.equal(pair.errors.length, 1);
+    });
   });
 
   describe("reads no faster than allowed:", () => {
@@ -366,6 +380,79 @@ describe("XmlStream", () => {
       pair.far.transport.end();
       await pair.settle();
       assert.equal(pair.end?.fault?.condition, "not-well-formed");
+    });
+  });
+
+  describe("that a handler fails", () => {
+    it("ends with the error, the closing tag and a half-closed connection; what follows is not heard", async () => {
+      const pair = await opened();
+      pair.handle = () => pair.stream.fail(new StreamError("invalid-from"));
+      await pair.say("<message/><presence/></oops>");
+      assert.match(pair.far.take(), /^<stream:error><invalid-from .*<\/stream:error><\/stream:stream>$/);
+      assert.equal(pair.far.finReceived, true);
+      pair.far.transport.end();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["message", "closed"]);
+      assert.equal(pair.end?.fault?.condition, "invalid-from");
+      assert.deepEqual(pair.far.end, { orderly: true });
+      assert.equal(pair.clock.pendingTimers, 0);
+    });
+
+    it("does not wait for ever for the peer", async () => {
+      const pair = await opened();
+      pair.stream.fail();
+      await pair.clock.advance(4999);
+      assert.ok(!pair.seen.includes("closed"));
+      await pair.clock.advance(1);
+      assert.equal(pair.end?.orderly, false);
+      assert.equal(pair.far.take(), CLOSE);
+    });
+  });
+
+  describe("tells once, and before the end, that nothing can be sent any more:", () => {
+    const WAYS: readonly (readonly [how: string, act: (pair: StreamPair) => void])[] = [
+      ["when we close", (pair) => void pair.stream.close({ timeoutMs: 1000 })],
+      ["when the peer closes", (pair) => pair.far.transport.write(CLOSE)],
+      ["when the peer only closes the connection", (pair) => pair.far.transport.end()],
+      ["when the peer sends an error", (pair) => pair.far.transport.write("<stream:error/>")],
+      ["when the peer breaks the rules", (pair) => pair.far.transport.write("<<")],
+      ["when the handler fails it", (pair) => pair.stream.fail()],
+      ["when it is destroyed", (pair) => pair.stream.destroy()],
+      ["when the connection breaks", (pair) => pair.near.cut()],
+    ];
+    for (const [how, act] of WAYS) {
+      it(how, async () => {
+        const pair = await opened();
+        let told = 0;
+        pair.onOutputClosed = () => {
+          told++;
+          assert.equal(pair.stream.closing, true);
+          assert.equal(pair.end, undefined);
+        };
+        act(pair);
+        await pair.settle();
+        assert.equal(told, 1);
+        await pair.clock.advance(10_000);
+        assert.equal(told, 1);
+        assert.notEqual(pair.end, undefined);
+      });
+    }
+
+    it("while a handler still works on what came before the connection broke", async () => {
+      const pair = await opened();
+      const { opened: done, open } = gate();
+      pair.handle = () => done;
+      let told = 0;
+      pair.onOutputClosed = () => {
+        told++;
+      };
+      await pair.say("<message/>");
+      pair.near.cut();
+      await pair.settle();
+      assert.deepEqual([told, pair.end], [1, undefined]);
+      open();
+      await pair.settle();
+      assert.notEqual(pair.end, undefined);
     });
   });
 
