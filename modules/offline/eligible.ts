@@ -3,21 +3,33 @@
 
 import type { Session } from "../../src/module.ts";
 import type { Stanza } from "../../src/stanza/stanza.ts";
+import { NS } from "../../src/xml/ns.ts";
 
 const HINTS = "urn:xmpp:hints";
-const CHAT_STATES = "http://jabber.org/protocol/chatstates";
+/** What is no content of its own: chat states (XEP-0085), hints, marks of servers and clients on the way. */
+const ACCOMPANYING: ReadonlySet<string | undefined> = new Set([
+  HINTS,
+  NS.delay,
+  "http://jabber.org/protocol/chatstates",
+  "urn:xmpp:sid:0",
+  "urn:xmpp:carbons:2",
+]);
 
-/** Tells whether a message is kept for an account with nobody there. */
-export function isWorthKeeping({ kind, type, element }: Stanza): boolean {
-  if (kind !== "message" || (type !== "normal" && type !== "chat")) return false;
-  if (element.getChild("no-store", HINTS) !== undefined) return false;
-  if (element.getChild("body") !== undefined || element.getChild("store", HINTS) !== undefined) return true;
-  // A normal message is often the carrier of something else, such as an invitation; a chat message is then passing.
-  return type === "normal" && element.getChildElements().some((child) => isContent(child.name, child.getNS()));
+/**
+ * What becomes of a message for an account with nobody there. `kept`: it has content, of which a body is one kind and a
+ * receipt (XEP-0184) or an invitation another. `dropped`: it says only what is true at this moment, such as that
+ * somebody is typing, and an error in answer would be one more nuisance. `refused`: its sender wants it kept nowhere, and
+ * learns that it did not arrive.
+ */
+export function treatmentOf({ kind, type, element }: Stanza): "kept" | "dropped" | "refused" {
+  if (kind !== "message" || (type !== "normal" && type !== "chat")) return "refused";
+  const hasContent = element.getChildElements().some((child) => isContent(child.name, child.getNS()));
+  if (element.getChild("no-store", HINTS) !== undefined) return hasContent ? "refused" : "dropped";
+  return hasContent || element.getChild("store", HINTS) !== undefined ? "kept" : "dropped";
 }
 
 function isContent(name: string, namespace: string | undefined): boolean {
-  return name !== "thread" && namespace !== CHAT_STATES && namespace !== HINTS;
+  return name !== "thread" && !ACCOMPANYING.has(namespace);
 }
 
 /** Tells whether `presence` makes a session take messages that did not before: available with a priority of 0 or more. */

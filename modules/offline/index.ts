@@ -24,7 +24,7 @@ export default defineModule({
       "early",
     );
     // For what was on its way into the store at that moment.
-    api.on("session/available", (session) => messages.handOverLater(session));
+    api.on("session/available", (session) => void messages.handOver(session));
     api.on("account/removed", (account) => messages.forget(account));
   },
 });

@@ -2,13 +2,13 @@
 // deleted only when a session has taken them.
 
 import { Jid } from "../../src/jid/jid.ts";
-import type { Key, MessageOffline, ModuleApi, Session } from "../../src/module.ts";
+import type { Key, MessageOffline, ModuleApi, OfflineAnswer, Session } from "../../src/module.ts";
 import { elementOf, treeOf } from "../../src/stanza/element-tree.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
 import { type Element, withAttrs, xml } from "../../src/xml/element.ts";
 import { NS } from "../../src/xml/ns.ts";
-import { isWorthKeeping } from "./eligible.ts";
+import { treatmentOf } from "./eligible.ts";
 
 /** How many messages are read from the store and handed over at a time. */
 const CHUNK = 50;
@@ -33,14 +33,17 @@ export class OfflineMessages {
     this.#max = max;
   }
 
-  /** Keeps a message; answers `stored` when it is on disk. */
-  keep({ stanza, account }: MessageOffline): Promise<"stored" | StanzaError> | undefined {
-    return isWorthKeeping(stanza) ? this.#keep(stanza, account) : undefined;
+  /** Keeps a message and answers `stored` when it is on disk; without an answer it is not for this module to keep. */
+  keep({ stanza, account }: MessageOffline): Promise<OfflineAnswer> | OfflineAnswer | undefined {
+    const treatment = treatmentOf(stanza);
+    if (treatment === "kept") return this.#keep(stanza, account);
+    return treatment === "dropped" ? "dropped" : undefined;
   }
 
   /**
    * Hands everything that waits for the session's account to it, until the session ends. Resolves when that is done; at
-   * once when another session of the account is being served: should that end, this one is next.
+   * once when another session of the account is being served: should that end, this one is next. Never rejects: what
+   * cannot be handed over is logged and keeps waiting.
    */
   handOver(session: Session): Promise<undefined> | undefined {
     const name = session.account.toString();
@@ -48,11 +51,6 @@ export class OfflineMessages {
     if (serving === undefined) return this.#serve(name, session);
     if (!serving.includes(session)) serving.push(session);
     return undefined;
-  }
-
-  /** Does the same in passing; what fails is logged, and the messages keep waiting. */
-  handOverLater(session: Session): void {
-    this.handOver(session)?.catch((thrown: unknown) => this.#api.log.error({ err: thrown }, "messages keep waiting"));
   }
 
   /** Deletes what waits for an account that was removed, in passing. */
@@ -80,7 +78,7 @@ export class OfflineMessages {
     await this.#api.storage.flushed();
     // Somebody may have come while the message was on its way into the store, and have read before it was there.
     const reader = this.#api.sessionsOf(account).find(isReachable);
-    if (reader !== undefined) this.handOverLater(reader);
+    if (reader !== undefined) void this.handOver(reader);
     return "stored";
   }
 
@@ -103,16 +101,17 @@ export class OfflineMessages {
   async #serve(name: string, first: Session): Promise<undefined> {
     const sessions = [first];
     this.#serving.set(name, sessions);
-    try {
-      for (let session = sessions[0]; session !== undefined; session = sessions[0]) {
+    for (let session = sessions[0]; session !== undefined; session = sessions[0]) {
+      try {
         while (await this.#handOverChunk(name, session)) {
           // Until nothing waits any more: new messages may have come behind the old ones.
         }
-        sessions.shift();
+      } catch (thrown) {
+        this.#api.log.error({ err: thrown, account: name }, "messages keep waiting");
       }
-    } finally {
-      this.#serving.delete(name);
+      sessions.shift();
     }
+    this.#serving.delete(name);
     return undefined;
   }
 
@@ -120,18 +119,26 @@ export class OfflineMessages {
   async #handOverChunk(name: string, session: Session): Promise<boolean> {
     const entries = await this.#api.storage.range([name], CHUNK);
     const taken: Key[] = [];
-    for (const [key, value] of entries) {
-      if (!session.open) break;
-      taken.push(key);
-      const message = restored(value);
-      if (message === undefined) this.#api.log.error({ account: name }, "what was stored is not a message: dropped");
-      else await session.deliver(message);
+    try {
+      for (const [key, value] of entries) {
+        if (!session.open) break;
+        const message = restored(value);
+        if (message === undefined) this.#api.log.error({ account: name }, "what was stored is not a message: dropped");
+        else await session.deliver(message);
+        taken.push(key);
+      }
+    } finally {
+      // Whatever happened to the others: what the session has taken must not come again.
+      await this.#forgetTaken(name, taken);
     }
-    if (taken.length === 0) return false;
+    return taken.length > 0 && session.open;
+  }
+
+  async #forgetTaken(name: string, taken: readonly Key[]): Promise<void> {
+    if (taken.length === 0) return;
     await this.#api.storage.batch(taken.map((key) => [key, undefined] as const));
     const tally = await this.#tallies.get(name);
     if (tally !== undefined) tally.count = Math.max(0, tally.count - taken.length);
-    return session.open;
   }
 
   async #tally(name: string): Promise<Tally> {

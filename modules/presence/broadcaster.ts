@@ -181,7 +181,7 @@ export function seesUser({ subscription }: RosterItem): boolean {
 }
 
 /** The contact's JID, without preparing again what was prepared before it was stored. */
-function contactOf({ jid }: RosterItem): Jid {
+export function contactOf({ jid }: RosterItem): Jid {
   const at = jid.indexOf("@");
   return at < 0 ? Jid.of("", jid) : Jid.of(jid.slice(0, at), jid.slice(at + 1));
 }

@@ -5,7 +5,7 @@ import { defineModule, type ModuleApi, type PresenceReceived, type PresenceSent,
 import type { Stanza } from "../../src/stanza/stanza.ts";
 import { errorReply, StanzaError } from "../../src/stanza/stanza-error.ts";
 import { NS } from "../../src/xml/ns.ts";
-import { Broadcaster, seesUser } from "./broadcaster.ts";
+import { Broadcaster, contactOf, seesUser } from "./broadcaster.ts";
 import { availableSessions, barePresence, Outbox, sendCurrent } from "./outbox.ts";
 import { isSubscriptionType } from "./subscription-state.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -33,6 +33,10 @@ export default defineModule({
       if (session !== undefined) subscriptions.addInterested(session);
     };
     api.hook(`iq/get/${NS.roster}`, note, "early");
+    api.on("roster/changed", ({ account, item, before }) => {
+      if (item.subscription !== "remove" || before === undefined || !seesUser(before)) return;
+      subscriptions.removed(account, contactOf(item));
+    });
   },
 });
 

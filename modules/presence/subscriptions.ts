@@ -104,6 +104,13 @@ export class Subscriptions {
     return undefined;
   }
 
+  /** Tells a contact that was removed, and saw the user, that each of his resources is gone (§2.5.2, §3.2.1). */
+  removed(account: Jid, contact: Jid): void {
+    const outbox = new Outbox(this.#api);
+    this.#broadcaster.withdraw(account, contact, outbox);
+    outbox.sent()?.catch((thrown: unknown) => this.#api.log.warn({ err: thrown }, "presence was not delivered"));
+  }
+
   /** Answers a request for the user: it is approved already (§3.1.3 rule 2, §3.4.2). */
   async #approve(account: Jid, contact: Jid, outbox: Outbox): Promise<void> {
     await this.#api.route(barePresence("subscribed", account, contact));
@@ -150,7 +157,11 @@ function itemAfterReceived(
   const { next } = inbound(type, state);
   if (next === state) return undefined;
   if (type === "subscribe") {
-    if (item?.approved) return moved(item, outbound("subscribed", next).next);
+    if (item?.approved) {
+      // §3.4: an approval given ahead is for one request.
+      const { approved: _approved, ...rest } = item;
+      return moved(rest, outbound("subscribed", next).next);
+    }
     const known = item ?? { jid: contact.toString(), groups: [], subscription: "none", hidden: true };
     return inState(known, next, keptRequest(stanza));
   }

@@ -57,19 +57,14 @@ export class RosterSets {
   /** §2.5.2: the contact learns that neither sees the other any more. */
   async #endSubscriptions(account: Jid, contact: Jid, item: RosterItem): Promise<void> {
     const { subscription } = item;
-    const presence = (from: Jid, type: string): void | Promise<void> => {
-      const attrs = { type, from: from.toString(), to: contact.toString() };
-      return this.#api.route(new Stanza(xml("presence", attrs), from, contact));
+    const presence = (type: string): void | Promise<void> => {
+      const attrs = { type, from: account.toString(), to: contact.toString() };
+      return this.#api.route(new Stanza(xml("presence", attrs), account, contact));
     };
-    if (subscription === "to" || subscription === "both" || item.ask) await presence(account, "unsubscribe");
-    if (subscription === "from" || subscription === "both") {
-      // §3.2.1: those who will not be told any more see each resource go first.
-      for (const { jid, presence: last } of this.#api.sessionsOf(account)) {
-        if (last !== undefined) await presence(jid, "unavailable");
-      }
-      await presence(account, "unsubscribed");
-    } else if (item.pendingIn !== undefined) {
-      await presence(account, "unsubscribed");
+    if (subscription === "to" || subscription === "both" || item.ask) await presence("unsubscribe");
+    // That each of the user's resources is gone, which the contact is told before this (§3.2.1), is modules/presence.
+    if (subscription === "from" || subscription === "both" || item.pendingIn !== undefined) {
+      await presence("unsubscribed");
     }
   }
 }

@@ -43,6 +43,9 @@ export interface MessageOffline {
   readonly account: Jid;
 }
 
+/** What became of a message that nobody was there to take. */
+export type OfflineAnswer = "stored" | "dropped" | StanzaError;
+
 /** A session that is about to end, still in the session table's view of itself but no longer given stanzas. */
 export interface SessionEnding {
   readonly session: Session;
@@ -58,8 +61,11 @@ export interface HookCatalogue {
   "presence/sent": { payload: PresenceSent; answer: true };
   /** Presence came for a local account. `true`: handled; otherwise it is dropped. */
   "presence/received": { payload: PresenceReceived; answer: true };
-  /** Nobody is there to take a message. `stored` only when it is on disk; an error goes back to the sender. */
-  "message/offline": { payload: MessageOffline; answer: "stored" | StanzaError };
+  /**
+   * Nobody is there to take a message. `stored` only when it is on disk; `dropped` when it is of no use later, such as
+   * that somebody was typing; an error goes back to the sender.
+   */
+  "message/offline": { payload: MessageOffline; answer: OfflineAnswer };
   /** A session ends: send on its behalf what is owed. Awaited, all handlers run; no answer. */
   "session/ending": { payload: SessionEnding; answer: never };
 }
@@ -80,6 +86,8 @@ export interface RosterChanged {
   readonly account: Jid;
   /** The item as it is now; `subscription` is `remove` when it is gone. */
   readonly item: RosterItem;
+  /** The item as it was; undefined when there was none. */
+  readonly before: RosterItem | undefined;
   /** The roster's version after the change. */
   readonly version: string;
 }

@@ -224,7 +224,8 @@ export class StoredRosters implements Rosters {
         const before = roster.items.get(jid);
         if (!isVisibleChange(before, next)) continue;
         count++;
-        told.push({ account: roster.account, item: asClientsSeeIt(jid, next), version: versionText(epoch, count) });
+        const item = asClientsSeeIt(jid, next);
+        told.push({ account: roster.account, item, before, version: versionText(epoch, count) });
       }
       this.#logChanges(writes, name, roster.count, told);
       writes.push({ op: "put", collection: VERSIONS, key: [name], value: [epoch, count] });

@@ -3,11 +3,11 @@
 // returns means that responsibility for the stanza has not been taken over yet: wait for it before reading on.
 
 import type { Jid } from "../jid/jid.ts";
-import type { ObligationSink } from "../shutdown/types.ts";
+import type { Fate, ObligationSink } from "../shutdown/types.ts";
 import { describeStanza, type Stanza } from "../stanza/stanza.ts";
 import { errorReply, resultOf, StanzaError } from "../stanza/stanza-error.ts";
 import type { Hooks } from "../util/hooks.ts";
-import type { IqAnswer, IqRequest, MessageOffline, PresenceReceived } from "./catalogue.ts";
+import type { IqAnswer, IqRequest, MessageOffline, OfflineAnswer, PresenceReceived } from "./catalogue.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
 
@@ -30,7 +30,7 @@ export interface RouterOptions {
   readonly accounts: AccountDirectory;
   readonly hooks: Hooks;
   readonly remote: Remote;
-  /** Where a message that can neither be delivered nor returned is named. */
+  /** Where the fate of messages that could not be delivered is told, those that could not be returned by name. */
   readonly obligations: ObligationSink;
 }
 
@@ -116,8 +116,16 @@ export class Router {
   }
 
   #refuse(stanza: Stanza, error: StanzaError): void {
-    if (this.returnToSender(stanza, error) || stanza.kind !== "message" || stanza.type === "error") return;
-    this.#obligations.settle(stanza.to?.domain ?? stanza.from.domain, "lost", { name: describeStanza(stanza) });
+    const isTold = this.returnToSender(stanza, error);
+    if (stanza.kind === "message") this.#settle(stanza, isTold ? "returned" : "lost");
+  }
+
+  /** Writes down what became of a message for one of our hosts. */
+  #settle(message: Stanza, fate: Fate): void {
+    const domain = message.to?.domain ?? message.from.domain;
+    // An error is never answered (RFC 6120 §8.3.1) nor kept: where its addressee has gone, it is of no use to anybody.
+    if (message.type === "error") this.#obligations.settle(domain, "dropped", {});
+    else this.#obligations.settle(domain, fate, fate === "lost" ? { name: describeStanza(message) } : {});
   }
 
   #toHost(stanza: Stanza, host: Jid, session: Session | undefined): Done {
@@ -173,7 +181,10 @@ export class Router {
 
   // RFC 6121 §8.5.2.1.1 and §8.5.2.2.1.
   #messageToAccount(stanza: Stanza, to: Jid): Done {
-    if (stanza.type === "error") return undefined;
+    if (stanza.type === "error") {
+      this.#settle(stanza, "dropped");
+      return undefined;
+    }
     if (stanza.type === "groupchat") {
       this.#refuse(stanza, UNAVAILABLE);
       return undefined;
@@ -181,7 +192,10 @@ export class Router {
     const recipients = this.#recipients(to, stanza.type === "headline");
     if (recipients.length === 1) return (recipients[0] as Session).deliver(stanza);
     if (recipients.length > 1) return deliverToAll(recipients, stanza);
-    if (stanza.type === "headline") return undefined;
+    if (stanza.type === "headline") {
+      this.#settle(stanza, "dropped");
+      return undefined;
+    }
     return this.#offline(stanza, to.bare);
   }
 
@@ -200,10 +214,11 @@ export class Router {
 
   #offline(stanza: Stanza, account: Jid): Done {
     const payload: MessageOffline = { stanza, account };
-    const finish = (answer: "stored" | StanzaError | undefined): void => {
-      if (answer !== "stored") this.#refuse(stanza, answer ?? UNAVAILABLE);
+    const finish = (answer: OfflineAnswer | undefined): void => {
+      if (answer === "stored" || answer === "dropped") this.#settle(stanza, answer);
+      else this.#refuse(stanza, answer ?? UNAVAILABLE);
     };
-    const answer = this.#hooks.run<"stored" | StanzaError>("message/offline", payload);
+    const answer = this.#hooks.run<OfflineAnswer>("message/offline", payload);
     if (answer instanceof Promise) return answer.then(finish);
     finish(answer);
     return undefined;

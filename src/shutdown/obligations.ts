@@ -8,6 +8,7 @@ export interface FateTotals {
   readonly proved: number;
   readonly stored: number;
   readonly returned: number;
+  readonly dropped: number;
   readonly lost: number;
   readonly evidence: Readonly<Record<Evidence, number>>;
 }
@@ -111,7 +112,8 @@ export class Obligations implements ObligationSink {
 }
 
 function emptyTotals(): Totals {
-  return { proved: 0, stored: 0, returned: 0, lost: 0, evidence: { "sm-ack": 0, pong: 0, closed: 0, written: 0 } };
+  const evidence = { "sm-ack": 0, pong: 0, closed: 0, written: 0 };
+  return { proved: 0, stored: 0, returned: 0, dropped: 0, lost: 0, evidence };
 }
 
 function count(totals: Totals, fate: Fate, evidence: Evidence | undefined): void {
@@ -120,6 +122,6 @@ function count(totals: Totals, fate: Fate, evidence: Evidence | undefined): void
 }
 
 function copy(totals: FateTotals): FateTotals {
-  const { proved, stored, returned, lost } = totals;
-  return { proved, stored, returned, lost, evidence: { ...totals.evidence } };
+  const { proved, stored, returned, dropped, lost } = totals;
+  return { proved, stored, returned, dropped, lost, evidence: { ...totals.evidence } };
 }

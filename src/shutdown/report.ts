@@ -130,7 +130,7 @@ export function describeReport(report: DrainReport): string {
   lines.push(
     `  obligations: ${run.proved} proved (${evidence["sm-ack"]} acked, ${evidence.pong} by pong, ${evidence.closed} by close` +
       `${evidence.written > 0 ? `, ${evidence.written} only written` : ""}), ` +
-      `${run.stored} stored, ${run.returned} returned, ${run.lost} lost`,
+      `${run.stored} stored, ${run.returned} returned, ${run.dropped > 0 ? `${run.dropped} dropped, ` : ""}${run.lost} lost`,
   );
   const losers = report.obligations.destinations.filter((destination) => destination.lost > 0);
   for (const { destination, lost, lostNames } of losers.slice(0, SHOWN)) {

@@ -77,8 +77,8 @@ export interface PhasePlan<Phase extends string = string> {
 /** How a participant or a phase ended. */
 export type Outcome = "done" | "timed-out" | "failed" | "skipped";
 
-/** The fate of an obligation. */
-export type Fate = "proved" | "stored" | "returned" | "lost";
+/** The fate of an obligation. `dropped`: by its own kind worth nothing to who is not there, and meant to be dropped. */
+export type Fate = "proved" | "stored" | "returned" | "dropped" | "lost";
 
 /** How an obligation is known to have arrived, strongest first. `written` is not proof. */
 export type Evidence = "sm-ack" | "pong" | "closed" | "written";
@@ -86,7 +86,7 @@ export type Evidence = "sm-ack" | "pong" | "closed" | "written";
 /** Where the fates of obligations are told, each obligation exactly once. Always listening, also while running. */
 export interface ObligationSink {
   /**
-   * Records the fate of one obligation to `destination` (a remote domain). `name` says which it was, for the report's
+   * Records the fate of one obligation to `destination` (a domain). `name` says which it was, for the report's
    * list of the lost: for instance `message romeo@a.test/x -> juliet@b.test id=7`.
    */
   settle(destination: string, fate: Fate, detail: { readonly evidence?: Evidence; readonly name?: string }): void;

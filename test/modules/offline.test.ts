@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { isWorthKeeping } from "../../modules/offline/eligible.ts";
+import { treatmentOf } from "../../modules/offline/eligible.ts";
 import { jidOf, ModuleHost, type RecordedSession, stanzaOf } from "../../src/testing/module-host.ts";
 
 async function started(options = {}): Promise<ModuleHost> {
@@ -216,23 +216,69 @@ describe("offline messages", () => {
     assert.match(text, /stamp="2020-01-01T00:00:00Z"/);
   });
 
-  for (const [what, type, content, isKept] of [
-    ["a chat message with a body", "chat", "<body>x</body>", true],
-    ["a normal message with a body", "normal", "<body>x</body>", true],
-    ["a message that says not to", "chat", '<body>x</body><no-store xmlns="urn:xmpp:hints"/>', false],
-    ["a chat message that says so", "chat", '<r xmlns="urn:r"/><store xmlns="urn:xmpp:hints"/>', true],
-    ["a chat state", "chat", '<composing xmlns="http://jabber.org/protocol/chatstates"/>', false],
-    ["a chat state in a normal message", "normal", '<active xmlns="http://jabber.org/protocol/chatstates"/>', false],
-    ["an invitation", "normal", '<x xmlns="jabber:x:conference" jid="room@c.test"/>', true],
-    ["a receipt", "chat", '<received xmlns="urn:xmpp:receipts"/>', false],
-    ["an empty message", "normal", "", false],
-    ["a headline", "headline", "<body>x</body>", false],
-    ["a group chat message", "groupchat", "<body>x</body>", false],
-    ["an error", "error", "<body>x</body>", false],
+  it("are dropped without a word where they say only what is true at this moment", async () => {
+    const host = await started();
+    const state = '<composing xmlns="http://jabber.org/protocol/chatstates"/>';
+    await host.receive(`<message type="chat" from="j@b.test/r" to="romeo@a.test">${state}</message>`);
+    assert.deepEqual(host.takeRemote(), []);
+    assert.deepEqual(await host.store.range("module:offline", []), []);
+  });
+
+  it("that a session could not take keep waiting, and those before them do not come again", async () => {
+    const host = await started();
+    for (let index = 0; index < 4; index++) await message(host, String(index));
+    const breaking = host.bind("romeo@a.test/x");
+    breaking.slow = async () => {
+      if (breaking.received.length > 2) throw new Error("the session broke");
+    };
+    await host.send(breaking, "<presence/>");
+    await host.end(breaking);
+    assert.equal((await host.store.range("module:offline", [])).length, 2);
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/y")), ["2", "3"]);
+  });
+
+  it("are deleted only when the session has room for them, so that a crash before that keeps them", async () => {
+    const host = await started();
+    await message(host, "1");
+    const session = host.bind("romeo@a.test/x");
+    let release: () => void = () => undefined;
+    session.slow = () => new Promise((resolve) => (release = resolve));
+    const sent = host.send(session, "<presence/>");
+    await host.settle();
+    assert.equal((await host.store.range("module:offline", [])).length, 1);
+    release();
+    await sent;
+    assert.equal((await host.store.range("module:offline", [])).length, 0);
+  });
+
+  for (const [what, type, content, treatment] of [
+    ["a chat message with a body", "chat", "<body>x</body>", "kept"],
+    ["a normal message with a body", "normal", "<body>x</body>", "kept"],
+    ["a message that says not to", "chat", '<body>x</body><no-store xmlns="urn:xmpp:hints"/>', "refused"],
+    ["a chat message that says so", "chat", '<r xmlns="urn:r"/><store xmlns="urn:xmpp:hints"/>', "kept"],
+    ["a chat state", "chat", '<composing xmlns="http://jabber.org/protocol/chatstates"/>', "dropped"],
+    [
+      "a chat state in a normal message",
+      "normal",
+      '<active xmlns="http://jabber.org/protocol/chatstates"/>',
+      "dropped",
+    ],
+    [
+      "a chat state with hints and an identifier",
+      "chat",
+      '<gone xmlns="http://jabber.org/protocol/chatstates"/><no-store xmlns="urn:xmpp:hints"/><origin-id xmlns="urn:xmpp:sid:0" id="1"/>',
+      "dropped",
+    ],
+    ["an invitation", "normal", '<x xmlns="jabber:x:conference" jid="room@c.test"/>', "kept"],
+    ["a receipt", "chat", '<received xmlns="urn:xmpp:receipts" id="1"/>', "kept"],
+    ["an empty message", "normal", "", "dropped"],
+    ["a headline", "headline", "<body>x</body>", "refused"],
+    ["a group chat message", "groupchat", "<body>x</body>", "refused"],
+    ["an error", "error", "<body>x</body>", "refused"],
   ] as const) {
-    it(`${isKept ? "are" : "are not"} kept of ${what}`, () => {
+    it(`that are ${what}: ${treatment}`, () => {
       const stanza = stanzaOf(`<message type="${type}" from="j@b.test" to="romeo@a.test">${content}</message>`);
-      assert.equal(isWorthKeeping(stanza), isKept);
+      assert.equal(treatmentOf(stanza), treatment);
     });
   }
 });

@@ -478,6 +478,7 @@ describe("subscriptions", () => {
     await host.receive('<presence type="subscribe" from="j@b.test" to="romeo@a.test"/>');
     assert.deepEqual(sent(host), ["subscribed j@b.test"]);
     assert.equal((await item(host, "romeo@a.test", "j@b.test"))?.subscription, "from");
+    assert.equal((await item(host, "romeo@a.test", "j@b.test"))?.approved, undefined, "used up");
     assert.deepEqual(session.take(), []);
 
     await host.send(session, '<presence type="subscribed" to="k@b.test"/>');

@@ -148,8 +148,8 @@ describe("roster", () => {
       [{ subscription: "none", pendingIn: "" }, ["unsubscribed"]],
       [{ subscription: "to" }, ["unsubscribe"]],
       [{ subscription: "from" }, ["unavailable", "unsubscribed"]],
-      [{ subscription: "from", ask: true }, ["unsubscribe", "unavailable", "unsubscribed"]],
-      [{ subscription: "both" }, ["unsubscribe", "unavailable", "unsubscribed"]],
+      [{ subscription: "from", ask: true }, ["unavailable", "unsubscribe", "unsubscribed"]],
+      [{ subscription: "both" }, ["unavailable", "unsubscribe", "unsubscribed"]],
     ] as const) {
       it(`of ${JSON.stringify(item)} sends ${types.join(", ") || "nothing"}`, async () => {
         const { host, session } = await started([item]);
@@ -165,6 +165,29 @@ describe("roster", () => {
         assert.equal((await host.rosters.load(romeo)).items.size, 0);
       });
     }
+
+    it("ends the directed presence to the contact too: it is told once that the user is gone", async () => {
+      const { host, session } = await started([{ subscription: "both" }]);
+      await host.send(session, "<presence/>");
+      await host.send(session, '<presence to="j@b.test/r"/>');
+      host.takeRemote();
+      await set(host, session, remove);
+      await host.end(session);
+      assert.equal(host.remote.filter(({ type }) => type === "unavailable").length, 1);
+    });
+
+    it("of a contact that saw the user by directed presence alone leaves the goodbye to the end", async () => {
+      const { host, session } = await started([{ subscription: "to" }]);
+      await host.send(session, "<presence/>");
+      await host.send(session, '<presence to="j@b.test/r"/>');
+      host.takeRemote();
+      await set(host, session, remove);
+      await host.end(session);
+      assert.deepEqual(
+        host.remote.map(({ type }) => type),
+        ["unsubscribe", "unavailable"],
+      );
+    });
 
     it("changes a local contact's roster as well", async () => {
       const { host, session } = await started([{ jid: "juliet@a.test", subscription: "both" }]);

@@ -15,6 +15,7 @@ function makeRouter() {
   const remote: Stanza[] = [];
   const answers: Stanza[] = [];
   const lost: string[] = [];
+  const fates: string[] = [];
   const router = new Router({
     hosts: ["a.test"],
     sessions,
@@ -29,14 +30,19 @@ function makeRouter() {
         return true;
       },
     },
-    obligations: { settle: (_destination, fate, { name }) => lost.push(`${fate} ${name}`) },
+    obligations: {
+      settle: (_destination, fate, { name }) => {
+        fates.push(fate);
+        if (fate === "lost") lost.push(`${fate} ${name}`);
+      },
+    },
   });
   const connect = (full: string): FakeSession => {
     const session = new FakeSession(full);
     sessions.add(session);
     return session;
   };
-  return { router, sessions, hooks, remote, answers, lost, connect };
+  return { router, sessions, hooks, remote, answers, lost, fates, connect };
 }
 
 const errorOf = (sent: Stanza | undefined): string | undefined =>
@@ -72,6 +78,18 @@ describe("Router", () => {
       const high = connect("romeo@a.test/high").available(5);
       void router.route(chat("x@b.test/y", "romeo@a.test", "news", "headline"));
       assert.deepEqual([low.received.length, high.received.length, remote.length], [1, 1, 0]);
+    });
+
+    it("writes down the fate of each that nobody was there to take", async () => {
+      const { router, hooks, fates, remote } = makeRouter();
+      const given: (string | StanzaError)[] = ["stored", "dropped", new StanzaError("service-unavailable")];
+      hooks.add("message/offline", "offline", () => given.shift());
+      for (const body of ["1", "2", "3", "4"]) await router.route(chat("x@b.test/y", "romeo@a.test", body));
+      await router.route(chat("x@b.test/y", "romeo@a.test", "5", "headline"));
+      await router.route(chat("x@b.test/y", "romeo@a.test", "6", "error"));
+      await router.route(chat("romeo@a.test/gone", "romeo@a.test", "7"));
+      assert.deepEqual(fates, ["stored", "dropped", "returned", "returned", "dropped", "dropped", "lost"]);
+      assert.equal(remote.length, 2);
     });
 
     it("keeps one offline when nobody is there, and waits until that is done", async () => {
