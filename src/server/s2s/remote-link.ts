@@ -195,7 +195,7 @@ export class RemoteLink implements StreamOwner {
         "s2s: stream broke",
       );
     }
-    if (unproved.length > 0) this.#breaks++;
+    if (unproved.some(({ settled }) => !settled)) this.#breaks++;
     this.#recover(unproved);
     const isUseless = this.#breaks >= MAX_BREAKS && this.#drainAnswerMs === undefined;
     if (this.#refusing || isUseless) this.#failed(new StanzaError("remote-server-timeout", "the stream broke"));

@@ -366,7 +366,7 @@ describe("a hostile server", () => {
       );
       await until(() => writer.text().includes("h='3'"), "all are dealt with");
       assert.deepEqual(
-        a.delivered.map(({ id, type, to }) => `${id} ${type} ${to}`),
+        a.delivered.map(({ id, type, to }) => `${id} ${type} ${to?.toString()}`),
         ["m1 error x@b.test", "m3 normal y@a.test"],
       );
       assert.match(a.delivered[0]?.text ?? "", /jid-malformed/);
