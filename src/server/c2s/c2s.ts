@@ -183,13 +183,13 @@ export class C2s {
   /** Ends the sessions of an account that has been removed; resolves when their contacts have been told. Never rejects. */
   async accountRemoved(account: Jid): Promise<void> {
     const sessions = [...this.#options.sessions.of(account).values()];
-    await Promise.all(
-      sessions.map((session) => {
-        if (!(session instanceof ClientSession)) return undefined;
-        void session.close(new StreamError("not-authorized", GONE));
-        return session.end("");
-      }),
-    );
+    const told: Promise<void>[] = [];
+    for (const session of sessions) {
+      if (!(session instanceof ClientSession)) continue;
+      told.push(session.end(""));
+      void session.close(new StreamError("not-authorized", GONE));
+    }
+    await Promise.all(told);
   }
 
   /** Ends every connection now. */
