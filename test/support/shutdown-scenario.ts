@@ -139,12 +139,21 @@ async function setUp(network: Network, each: ShutdownCase): Promise<ShutdownRun>
 
 const PLUGINS = new URL("prosody-modules", import.meta.url).pathname;
 
-/** Has the peer close every stream, and waits until none is left on either side. */
+/**
+ * Has the peer close every stream until none is left on either side. It is told again and again: an answer that is under
+ * way, such as one to a ping, opens a stream anew.
+ */
 async function makeCold({ peer, server }: ShutdownRun): Promise<void> {
   if (peer.kind !== "prosody") throw new Error("only Prosody can be told to close its streams");
-  peer.process.signal("SIGUSR2");
+  let rounds = 0;
   await peer.process.until(
-    () => establishedTo([peer.address, server.address], PORTS.s2s) === 0,
+    async () => {
+      if (rounds++ % 50 === 0) peer.process.signal("SIGUSR2");
+      const open = (): number => establishedTo([peer.address, server.address], PORTS.s2s);
+      if (open() > 0) return false;
+      await sleep(300);
+      return open() === 0;
+    },
     "end of the s2s streams",
     30_000,
   );
