@@ -144,7 +144,9 @@ export class Router {
   #toMissingResource(stanza: Stanza, to: Jid, session: Session | undefined): Done {
     switch (stanza.kind) {
       case "message":
-        return this.#toAccount(stanza, to, session);
+        if (stanza.type !== "headline") return this.#toAccount(stanza, to, session);
+        this.#settle(stanza, "dropped");
+        return undefined;
       case "presence":
         return SUBSCRIPTION_TYPES.has(stanza.type) ? this.#toAccount(stanza, to.bare, session) : undefined;
       case "iq":

@@ -92,6 +92,13 @@ describe("Router", () => {
       assert.equal(remote.length, 2);
     });
 
+    it("gives a headline for a resource that has gone to nobody else", () => {
+      const { router, connect, remote } = makeRouter();
+      const other = connect("romeo@a.test/other").available(1);
+      assert.equal(router.route(chat("x@b.test/y", "romeo@a.test/gone", "news", "headline")), undefined);
+      assert.deepEqual([other.received.length, remote.length], [0, 0]);
+    });
+
     it("keeps one offline when nobody is there, and waits until that is done", async () => {
       const { router, hooks, remote } = makeRouter();
       let stored: (answer: "stored") => void = () => undefined;
