@@ -76,6 +76,8 @@ export class C2s {
   /** How many of those are over a limit and only told so. They count against no limit themselves. */
   #turnedAway = 0;
   #byAddress = new Map<string, number>();
+  /** Sessions that have left the table and are still being seen off, by full JID. */
+  #endings = new Map<string, Promise<void>>();
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
   readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, named: [] };
@@ -278,10 +280,15 @@ export class C2s {
     // Removed since it logged in: nothing may be bound that `accountRemoved` will not see.
     if (!(await accounts.exists(user.local, user.domain))) return new StanzaError("not-allowed", GONE);
     // RFC 6120 §7.7.2.2: the client that comes last gets the resource.
-    for (let holder = sessions.get(jid); holder !== undefined; holder = sessions.get(jid)) {
-      if (!(holder instanceof ClientSession)) return new StanzaError("conflict");
-      void holder.close(new StreamError("conflict", "the resource was bound anew"));
-      await holder.end("");
+    const full = jid.toString();
+    for (;;) {
+      const holder = sessions.get(jid);
+      // Contacts hear that the one has gone before they hear of the other.
+      const ending = this.#endings.get(full);
+      if (holder === undefined && ending === undefined) break;
+      if (holder !== undefined && !(holder instanceof ClientSession)) return new StanzaError("conflict");
+      if (holder !== undefined) void holder.close(new StreamError("conflict", "the resource was bound anew"));
+      await (holder?.end("") ?? ending);
     }
     if (stream.closing || this.#stopping !== undefined) return new StanzaError("service-unavailable");
     if (sessions.of(user).size >= config.max_resources) {
@@ -296,7 +303,11 @@ export class C2s {
       reachable: (reachable) => this.#options.sessionReachable(reachable),
       ending: (ending, reason) => {
         sessions.remove(ending);
-        return this.#options.sessionEnding(ending, reason);
+        const done = this.#options.sessionEnding(ending, reason).then(() => {
+          if (this.#endings.get(full) === done) this.#endings.delete(full);
+        });
+        this.#endings.set(full, done);
+        return done;
       },
     });
     sessions.add(session);

@@ -60,7 +60,8 @@ export class ClientSession implements Session {
   setPresence(presence: Stanza | undefined): void {
     const wasReachable = this.#presence !== undefined && this.#priority >= 0;
     this.#presence = presence;
-    this.#priority = readPriority(presence?.element.getChildText("priority") ?? "0");
+    const priority = Number(presence?.element.getChildText("priority") ?? 0);
+    this.#priority = Number.isInteger(priority) ? priority : 0;
     if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
   }
 
@@ -113,13 +114,6 @@ export class ClientSession implements Session {
     }
     return this.#room.promise;
   }
-}
-
-/** Reads a priority (RFC 6121 §4.7.2.3); what is none counts as 0. */
-function readPriority(text: string): number {
-  if (!/^\s*[+-]?\d{1,3}\s*$/.test(text)) return 0;
-  const priority = Number(text);
-  return priority >= -128 && priority <= 127 ? priority : 0;
 }
 
 /** Promise.withResolvers, which Node 20 does not have. */

@@ -15,7 +15,25 @@ describe("a resource that several bind", () => {
 
   after(() => running.dispose());
 
-  it("goes to the last, and modules hear of no session that it is bound after it has ended", async () => {
+  /** No session was said to be bound after it began to end, nor while another had the resource. */
+  function assertOrder(): void {
+    const seen = new Set<string>();
+    let present = "";
+    for (const line of told) {
+      const [what, id = ""] = line.split(" ");
+      if (what === "bound") {
+        assert.ok(!seen.has(id) && present === "", `${line} in ${told.join(", ")}`);
+        present = id;
+      } else if (what === "ended" && id === present) present = "";
+      seen.add(id);
+    }
+  }
+
+  beforeEach(() => {
+    told.length = 0;
+  });
+
+  it("goes to one of them, and modules hear of each only when they have let go of the one before", async () => {
     const holder = await running.login("romeo", "same");
     const clients = await Promise.all(
       Array.from({ length: 5 }, async () => {
@@ -25,33 +43,21 @@ describe("a resource that several bind", () => {
         return client;
       }),
     );
-    // All of them wait for the holder to be gone, and then go on in the same moment.
     await Promise.allSettled(clients.map((client) => client.bind()));
     assert.equal((await holder.ended).streamError, "conflict");
     await waitUntil(() => running.server.status().connections === 1, "one to be left");
     assert.equal(running.server.status().sessions, 1);
-    const bound = new Set<string>();
-    const ended = new Set<string>();
-    for (const line of told) {
-      const [what, id = ""] = line.split(" ");
-      if (what === "bound") {
-        assert.ok(!ended.has(id), `${id} was bound after it had ended: ${told.join(", ")}`);
-        bound.add(id);
-      } else ended.add(id);
-    }
-    assert.ok(bound.size >= 2);
+    assertOrder();
+    assert.ok(told.length > 2);
   });
 
-  it("may have any priority that there is; others count as 0", async () => {
-    const [wrong, right] = [await running.login("juliet", "wrong"), await running.login("juliet", "right")];
-    right.presence("<presence><priority>5</priority></presence>");
-    for (const priority of ["1000", "1e3", "0x7f", "Infinity"]) {
-      wrong.presence(`<presence><priority>${priority}</priority></presence>`);
-      await wrong.iq("get", "<query xmlns='jabber:iq:roster'/>");
-      await right.iq("get", "<query xmlns='jabber:iq:roster'/>");
-      const heard = right.received.length;
-      wrong.send("<message to='juliet@a.test'><body>who?</body></message>");
-      await right.waitFor((xml) => xml.startsWith("<message"), { since: heard });
-    }
+  it("waits for modules to let go of a session whose connection broke", async () => {
+    const broken = await running.login("juliet", "same");
+    broken.destroy();
+    await waitUntil(() => told.some((line) => line.startsWith("ending")), "the end of the session to begin");
+    const next = await running.login("juliet", "same");
+    assertOrder();
+    assert.equal(next.jid, "juliet@a.test/same");
+    await next.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
   });
 });

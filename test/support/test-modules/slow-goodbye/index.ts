@@ -2,7 +2,7 @@
 
 import { defineModule } from "../../../../src/module.ts";
 
-/** `bound ID` and `ended ID`, in order. */
+/** `bound ID`, `ending ID` and `ended ID`, in order. */
 export const told: string[] = [];
 
 export default defineModule({
@@ -10,6 +10,9 @@ export default defineModule({
   load(api) {
     api.on("session/bound", (session) => told.push(`bound ${session.id}`));
     api.on("session/ended", ({ session }) => told.push(`ended ${session.id}`));
-    api.hook("session/ending", () => api.clock.sleep(100).then(() => undefined));
+    api.hook("session/ending", ({ session }) => {
+      told.push(`ending ${session.id}`);
+      return api.clock.sleep(100).then(() => undefined);
+    });
   },
 });
