@@ -1,6 +1,8 @@
 // SIGTERM to exit, and who learned of it, against the number of users and the kind of link. The scenario is the one the
 // interop tests play; here it is played with every kind of server and only measured.
 
+import type { LoopDelay } from "../../src/shutdown/loop-delay.ts";
+import { readDrainReport } from "../support/morendo.ts";
 import type { ServerKind } from "../support/server.ts";
 import { playShutdown, type ShutdownCase } from "../support/shutdown-scenario.ts";
 
@@ -30,7 +32,11 @@ export const ROWS: readonly ShutdownRow[] = [
 
 /** Plays one row with one server. */
 export async function measureShutdown(kind: ServerKind, row: ShutdownRow): Promise<Record<string, number>> {
-  const { tally, exit, exitMs, lastPresenceMs, endings } = await playShutdown({ ...row, server: kind });
+  const { tally, exit, exitMs, lastPresenceMs, endings, inspected } = await playShutdown(
+    { ...row, server: kind },
+    (_, { server }) => (kind === "morendo" ? readDrainReport(server.process.folder) : undefined),
+  );
+  const delay = inspected?.sections.eventLoop as LoopDelay | undefined;
   const orderly = endings.filter(
     ({ streamError, closingTag, how }) => streamError && closingTag && how === "fin",
   ).length;
@@ -43,5 +49,6 @@ export async function measureShutdown(kind: ServerKind, row: ShutdownRow): Promi
     orderlyCloses: orderly,
     clients: endings.length,
     exitCode: exit.code ?? -1,
+    ...(delay === undefined ? {} : { longestBlockMs: delay.longestMs }),
   };
 }

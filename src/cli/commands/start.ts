@@ -7,6 +7,7 @@ import { controlActions } from "../../control/actions.ts";
 import { ControlServer } from "../../control/control-server.ts";
 import { UserAdmin } from "../../control/user-admin.ts";
 import { Server } from "../../server/server.ts";
+import { measureLoopDelay } from "../../shutdown/loop-delay.ts";
 import { leave } from "../../shutdown/loop-holders.ts";
 import { logProgress } from "../../shutdown/progress-log.ts";
 import { showProgress } from "../../shutdown/progress-terminal.ts";
@@ -66,6 +67,7 @@ async function runServer(io: Io, config: Config, file: string | undefined): Prom
     (io.stdout.isTTY === true ? io.stdout : io.stderr).write(`${text}\n`);
   };
   const over = new Promise<DrainReport>((resolve) => server.on("report", resolve));
+  measureLoopDelay(server.lifecycle);
   listenToSignals({ lifecycle: server.lifecycle, clock: io.clock, log });
   readProgress(io, server, logging, tell);
 
