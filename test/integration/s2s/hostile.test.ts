@@ -286,7 +286,7 @@ describe("a hostile server", () => {
     });
 
     for (const [what, flood, unit] of [
-      ["questions for acknowledgement", ASK, 700_000],
+      ["questions for acknowledgement", ASK, 500_000],
       ["keys to check", "<db:verify from='b.test' to='a.test' id='x'>k</db:verify>", 250_000],
     ] as const) {
       it(`cannot fill the memory with answers to ${what} that it does not read`, async function () {
@@ -307,7 +307,8 @@ describe("a hostile server", () => {
         }
         assert.ok(most < 1_000_000, `${most} characters wait`);
         writer.transport.resume();
-        await until(() => writer.transport.buffered === 0, "it is read on once the peer reads");
+        // It is read on once the peer reads; the time for so much is the test's.
+        while (writer.transport.buffered > 0) await turns(1);
       });
     }
 
@@ -317,8 +318,8 @@ describe("a hostile server", () => {
       const b = await peer("b.test");
       const connection = await ourStreamTo(b);
       connection.transport.pause();
-      connection.send(ASK.repeat(700_000));
-      await until(() => connection.transport.buffered === 0, "all was read");
+      connection.send(ASK.repeat(500_000));
+      while (connection.transport.buffered > 0) await turns(1);
       await turns(50);
       const waits = Math.max(...dialled.map(({ buffered }) => buffered));
       assert.ok(waits < 1_000_000, `${waits} characters wait`);
@@ -473,11 +474,16 @@ describe("a hostile server", () => {
 });
 
 function writerOn(transport: Transport): Writer {
+  const end = "</stream:stream>";
   let text = "";
+  // Looked at alone: the whole can be many megabytes.
+  let tail = "";
   transport.setReader({
     onData: (chunk) => {
-      text += chunk.toString();
-      if (text.endsWith("</stream:stream>")) transport.end();
+      const more = chunk.toString();
+      text += more;
+      tail = (tail + more).slice(-end.length);
+      if (tail === end) transport.end();
     },
     onEnd: () => transport.end(),
     onDrain: () => undefined,
