@@ -29,6 +29,8 @@ class Correspondence {
   readonly locals: RawClient[] = [];
   readonly remotes: RawClient[] = [];
   server: RunningServer;
+  /** The report of the last stop. */
+  report: DrainReport | undefined;
   #prepared: Awaited<ReturnType<typeof prepareMorendo>>;
   #resources: number;
 
@@ -99,9 +101,9 @@ class Correspondence {
     const killer = setTimeout(() => this.server.process.signal("SIGKILL"), 60_000);
     const exit = await this.server.process.exited;
     clearTimeout(killer);
-    const report = readDrainReport(this.server.process.folder);
-    this.ledger.readReport(report);
-    return { exit, report };
+    this.report = readDrainReport(this.server.process.folder);
+    this.ledger.readReport(this.report);
+    return { exit, report: this.report };
   }
 
   /** Starts Morendo on the same data; the users come again and take what waits for them. */
@@ -123,7 +125,7 @@ class Correspondence {
 
   /** Everything goes, and what the messages came to is shown. */
   async dispose(title: string): Promise<void> {
-    process.stdout.write(`    ${title}: ${JSON.stringify(this.ledger.totals())}\n`);
+    process.stdout.write(`    ${title}: ${JSON.stringify(this.ledger.totals())} in ${this.report?.durationMs} ms\n`);
     for (const client of [...this.locals, ...this.remotes]) client.destroy();
     await this.network.stop();
   }
@@ -132,6 +134,7 @@ class Correspondence {
   assertEachHasOneFate(): void {
     const { ledger } = this;
     const some = (names: string[]) => ({ count: names.length, some: names.slice(0, 5) });
+    assert.equal(ledger.unnamed, 0);
     assert.deepEqual(some(ledger.missing()), { count: 0, some: [] }, "no fate");
     assert.deepEqual(some(ledger.doubled()), { count: 0, some: [] }, "more than one fate");
     assert.deepEqual(some(ledger.strays), { count: 0, some: [] }, "from nobody");
@@ -172,7 +175,7 @@ describe(`messages around a SIGTERM to ${SUBJECT}`, function () {
     try {
       await act(all);
     } catch (error) {
-      process.stdout.write(`${all.server.process.log.slice(-4_000)}\n`);
+      process.stdout.write(`${all.server.process.log.slice(-4_000)}\n${JSON.stringify(all.report)?.slice(0, 6_000)}\n`);
       throw error;
     } finally {
       await all.dispose(title);
@@ -265,7 +268,7 @@ describe(`messages around a SIGTERM to ${SUBJECT}`, function () {
       for (let turn = 0; all.server.process.exit === undefined; turn++) {
         all.round(locals, locals, turn);
         all.round(remotes, locals, turn);
-        await sleep(2);
+        await sleep(20);
       }
       await over;
       await all.startAgain();

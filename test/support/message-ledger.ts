@@ -31,19 +31,11 @@ export interface Fates {
 /** The book. */
 export class MessageLedger {
   #messages = new Map<string, Sightings>();
+  /** How many lost ones the report counts without their names. */
+  unnamed = 0;
   /** Messages that nobody wrote, or that went to somebody else. */
   readonly strays: string[] = [];
   #seenAt = performance.now();
-
-  /** How many messages were written. */
-  get written(): number {
-    return this.#messages.size;
-  }
-
-  /** Whether every message has at least one fate. */
-  get complete(): boolean {
-    return this.missing().length === 0;
-  }
 
   /** Writes down what `client` receives from now on. */
   watch(client: RawClient): void {
@@ -62,9 +54,10 @@ export class MessageLedger {
     return true;
   }
 
-  /** Takes over the names of the lost; returns how many of the names are of messages nobody wrote. */
+  /** Takes over the names of the lost. */
   readReport(report: DrainReport | undefined): void {
-    for (const { lostNames } of report?.obligations.destinations ?? []) {
+    for (const { lostNames, lostUnnamed } of report?.obligations.destinations ?? []) {
+      this.unnamed += lostUnnamed;
       for (const name of lostNames) {
         const id = / id=(\S+)$/.exec(name)?.[1];
         const message = id === undefined ? undefined : this.#messages.get(id);

@@ -8,7 +8,7 @@ import type { PhaseContext } from "../../shutdown/types.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { Clock, Timer } from "../../util/clock.ts";
 import type { Fates } from "./fates.ts";
-import type { IncomingStream } from "./incoming-stream.ts";
+import type { FinishLimits, IncomingStream } from "./incoming-stream.ts";
 import type { RemoteLink } from "./remote-link.ts";
 
 /** The part of the time that is kept for closing streams. */
@@ -86,7 +86,7 @@ export class Drain {
   onAccepted(stream: IncomingStream): void {
     stream.hurry();
     if (this.#step === "evidence") return;
-    void stream.finish(this.#closeTimeout(), this.#shutdownError());
+    void stream.finish(this.#inboundLimits(), this.#shutdownError());
   }
 
   /** Told whenever a stanza has its fate. */
@@ -107,7 +107,7 @@ export class Drain {
   async #closeInbound(closeListeners: () => Promise<void>): Promise<void> {
     await closeListeners();
     const error = this.#shutdownError();
-    await Promise.all(Array.from(this.#options.incoming, (stream) => stream.finish(this.#closeTimeout(), error)));
+    await Promise.all(Array.from(this.#options.incoming, (stream) => stream.finish(this.#inboundLimits(), error)));
   }
 
   async #closeOutbound(): Promise<void> {
@@ -119,6 +119,12 @@ export class Drain {
   #timeForClosing(): number {
     const { config, phase } = this.#options;
     return Math.min(2 * config.close_timeout, phase.remaining() * CLOSING_SHARE);
+  }
+
+  /** A peer that is still being read may use what the outbound streams do not need for their end. */
+  #inboundLimits(): FinishLimits {
+    const quietMs = this.#closeTimeout();
+    return { quietMs, longestMs: this.#options.phase.remaining() - quietMs };
   }
 
   /** Each of the two closing steps has half of what is left, so that a mute peer in the first leaves time for the second. */

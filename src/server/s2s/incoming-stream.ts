@@ -37,6 +37,14 @@ export interface IncomingStreamOptions {
   readonly onOver: (stream: IncomingStream) => void;
 }
 
+/** How long the end of a stream may take, in milliseconds. */
+export interface FinishLimits {
+  /** While nothing happens. */
+  readonly quietMs: number;
+  /** In all. */
+  readonly longestMs: number;
+}
+
 /** What a part of the stream waits for, and how to say that it has come. */
 interface Wait {
   readonly over: Promise<void>;
@@ -109,14 +117,24 @@ export class IncomingStream implements StreamHandler, InboundOwner {
 
   /**
    * Handles what has already come, acknowledges it, and closes in order. What the peer sends until it closes is handled
-   * too, unless the stream has acknowledgements: see `#dispatch`. Resolves when the stream is over.
+   * too, unless the stream has acknowledgements: see `#dispatch`. A peer is given up when nothing more was handled for
+   * `quietMs`, and after `longestMs` whatever it does: without acknowledgements, what it has written and we have not
+   * handled then is lost to it without a word. Resolves when the stream is over.
    */
-  async finish(timeoutMs: number, error: StreamError): Promise<void> {
-    const { clock } = this.#context;
+  async finish({ quietMs, longestMs }: FinishLimits, error: StreamError): Promise<void> {
+    const { clock, wheel } = this.#context;
     const start = clock.now();
     this.#acks.hurry();
-    await this.#untilQuiet(timeoutMs / 2);
-    await this.#close(timeoutMs - (clock.now() - start), error);
+    await this.#untilQuiet(quietMs / 2);
+    const closed = this.#close(longestMs - (clock.now() - start), error);
+    let seen = this.#seen;
+    const quiet = wheel.add(quietMs, () => {
+      if (seen === this.#seen) void this.#stream.close({ timeoutMs: 0 });
+      else quiet.restart();
+      seen = this.#seen;
+    });
+    await closed;
+    quiet.cancel();
   }
 
   /** Ends the stream now. */

@@ -250,6 +250,31 @@ describe("a stream from another server", () => {
     });
   }
 
+  it("reads on to the end of a peer that sends more than can be stored in the time for a close", async () => {
+    closesToo = false;
+    const stream = await authenticated({ deliver: () => clock.sleep(2_000) });
+    const drained = a.s2s.drain(phaseOf(clock, 60_000));
+    await advanceUntil(clock, () => stream.text().includes("</stream:stream>"), "our closing tag", 60_000);
+    const sentAt = clock.now();
+    stream.send(`${message("x@b.test", "y@a.test").repeat(8)}</stream:stream>`);
+    await advanceUntil(clock, () => a.s2s.status().incoming === 0, "drained", 60_000);
+    assert.equal(a.delivered.length, 8);
+    assert.ok(clock.now() - sentAt > 10_000);
+    await advanceUntil(clock, () => a.s2s.status().outgoing === 0, "all over", 60_000);
+    await drained;
+  });
+
+  it("gives up a peer of which nothing more comes", async () => {
+    closesToo = false;
+    const stream = await authenticated();
+    const drained = a.s2s.drain(phaseOf(clock, 60_000));
+    await advanceUntil(clock, () => stream.text().includes("</stream:stream>"), "our closing tag", 60_000);
+    const closedAt = clock.now();
+    await advanceUntil(clock, () => a.s2s.status().incoming === 0, "given up", 60_000);
+    assert.ok(clock.now() - closedAt < 15_000);
+    await drained;
+  });
+
   it("does not count a stanza that could not be handled, and ends", async () => {
     const stream = await authenticated({ deliver: () => Promise.reject(new Error("the disk is full")) });
     stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test")}<r xmlns='${NS.sm}'/>`);
