@@ -130,7 +130,7 @@ const shutdown = z
     hurry: duration("2s"),
     /** How long past the deadline the watchdog waits before it kills the process. */
     watchdog_grace: duration("2s"),
-    batch: count(50),
+    batch: count(25),
     stop_accepting: phase("1s", "5s"),
     close_sessions: phase("2s", "15s"),
     server_stopping: phase("1s", "10s"),

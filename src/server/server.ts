@@ -271,6 +271,7 @@ function joinParts(tools: Tools): Parts {
   });
   const c2s: C2s = new C2s({
     config: config.c2s,
+    batch: config.shutdown.batch,
     hosts,
     network,
     certificates,

@@ -67,10 +67,10 @@ const MEASUREMENTS: readonly Measurement[] = [
     group: "shutdown",
     title: `SIGTERM, ${row.name}: presences delivered of those owed, exit after`,
     measure: (kind: ServerKind) => measureShutdown(kind, row),
-    show: ({ arrived = 0, owed = 0, surplus = 0, exitMs = 0, clients = 0, orderlyCloses = 0, longestBlockMs }) =>
+    show: ({ arrived = 0, owed = 0, surplus = 0, exitMs = 0, clients = 0, orderlyCloses = 0, longestBlockMs = -1 }) =>
       `${arrived}/${owed}${surplus === 0 ? "" : ` (+${surplus} twice)`}, ${(exitMs / 1_000).toFixed(2)} s; ` +
       `${orderlyCloses}/${clients} clients closed in order` +
-      (longestBlockMs === undefined ? "" : `; loop held up for ${longestBlockMs} ms at most`),
+      (longestBlockMs < 0 ? "" : `; loop held up for ${longestBlockMs} ms at most`),
   })),
 ];
 
