@@ -5,6 +5,7 @@ import { constants, createPrivateKey, type KeyObject, X509Certificate } from "no
 import { readFile } from "node:fs/promises";
 import * as tls from "node:tls";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
+import { domainToASCII } from "node:url";
 import type { Clock } from "../util/clock.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
@@ -71,10 +72,15 @@ export class TlsContexts implements CertificateSource {
   }
 
   contextFor(serverName: string | undefined, verifiesPeer = false): SecureContext {
-    const found = serverName === undefined ? undefined : this.#contexts.get(serverName.toLowerCase());
+    const found = serverName === undefined ? undefined : this.#contexts.get(asciiName(serverName));
     const { anonymous, verifying } = found ?? this.#fallback;
     return verifiesPeer ? verifying : anonymous;
   }
+}
+
+/** A name as TLS has it: in lower case and, where it is international, as A-labels. */
+function asciiName(name: string): string {
+  return domainToASCII(name) || name.toLowerCase();
 }
 
 async function readAll(
@@ -87,7 +93,7 @@ async function readAll(
   let fallback: HostContexts | undefined;
   for (const host of options.hosts) {
     const context = await readHost(host, roots, options);
-    contexts.set(host.name.toLowerCase(), context);
+    contexts.set(asciiName(host.name), context);
     fallback ??= context;
   }
   if (fallback === undefined) throw new MorendoError("MORENDO_CERTIFICATE_MISSING", "no host has a certificate");

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
-import type { Jid } from "../jid/jid.ts";
+import { Jid } from "../jid/jid.ts";
 import { Resolver } from "../net/resolver.ts";
 import { TcpNetwork } from "../net/tcp.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
@@ -15,7 +15,7 @@ import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
 import { type Clock, systemClock } from "../util/clock.ts";
-import { asError } from "../util/errors.ts";
+import { asError, MorendoError } from "../util/errors.ts";
 import { Notifier } from "../util/events.ts";
 import { Hooks } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
@@ -208,7 +208,7 @@ interface Tools extends ServerOptions {
 function joinParts(tools: Tools): Parts {
   const { config, clock, random, log, lifecycle, store, certificates } = tools;
   const { obligations } = lifecycle;
-  const hosts = config.hosts.map(({ name }) => name);
+  const hosts = config.hosts.map(({ name }) => preparedHost(name));
   const wheel = new TimerWheel(clock);
   const network = tools.network ?? new TcpNetwork({ clock, log });
   const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
@@ -289,6 +289,15 @@ function joinParts(tools: Tools): Parts {
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });
   return { accounts, rosters, sessions, notifications, modules, s2s, c2s };
+}
+
+/** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */
+function preparedHost(name: string): string {
+  const host = Jid.parse(name);
+  if (host === undefined || host.local !== "" || host.resource !== "") {
+    throw new MorendoError("MORENDO_HOST_NAME", `hosts.name: ${JSON.stringify(name)} is not a domain`);
+  }
+  return host.domain;
 }
 
 /** The pipeline's plan from the configuration. */

@@ -134,7 +134,7 @@ export class ClientStream implements StreamHandler {
     const to = header.to === undefined ? undefined : Jid.parse(header.to);
     if (to === undefined || to.local !== "" || to.resource !== "") {
       // RFC 6120 §4.7.2: without a `to` the host of the SNI will do.
-      const named = header.to === undefined ? this.#tls?.serverName : undefined;
+      const named = header.to === undefined ? Jid.parse(this.#tls?.serverName ?? "")?.domain : undefined;
       if (named === undefined || !this.#context.hosts.includes(named)) return new StreamError("host-unknown");
       this.#host ??= named;
       return undefined;

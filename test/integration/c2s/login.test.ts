@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { InProcessServer, PASSWORD } from "../../support/in-process-server.ts";
 import { jid } from "../../support/stanzas.ts";
 
@@ -114,6 +115,23 @@ describe("client login", () => {
     await other.startTls();
     await other.open();
     assert.match(other.received[0]?.xml ?? "", /from=["']b\.test["']/);
+  });
+
+  it("knows an international host in either spelling, by SNI and by header", async () => {
+    const international = await InProcessServer.start({
+      config: { hosts: [{ name: "a.test" }, { name: "xn--bcher-kva.example" }] },
+    });
+    try {
+      const client = international.client({ domain: "xn--bcher-kva.example" });
+      await client.connect();
+      await client.startTls();
+      await client.open();
+      assert.match(client.received[0]?.xml ?? "", /from=["']bücher\.example["']/);
+      const { subject } = (client.socket as TLSSocket).getPeerCertificate();
+      assert.equal(subject.CN, "xn--bcher-kva.example");
+    } finally {
+      await international.dispose();
+    }
   });
 
   it("refuses stanzas before there is a resource", async () => {
