@@ -2,6 +2,7 @@
 // options to people, and a test keeps the two equal. Messages say what is expected; load.ts adds the place and what was
 // found instead.
 
+import { domainToUnicode } from "node:url";
 import { z } from "zod";
 import { formatDuration, parseDuration, parseSize } from "../util/units.ts";
 
@@ -50,7 +51,9 @@ const host = z
     name: z
       .string({ error: HOST })
       .regex(/^[^\s@/:]{1,1023}$/u, HOST)
-      .toLowerCase(),
+      .toLowerCase()
+      // DNS writes an international name as A-labels, addresses have it as U-labels.
+      .overwrite((name) => domainToUnicode(name) || name),
     certificate: path.optional(),
     key: path.optional(),
   })

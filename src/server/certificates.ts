@@ -3,6 +3,7 @@
 
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { domainToASCII } from "node:url";
 import type { Config } from "../config/schema.ts";
 import { makeSelfSigned } from "../net/self-signed.ts";
 import type { HostCertificate } from "../net/tls-contexts.ts";
@@ -38,11 +39,13 @@ async function ownCertificate(
   tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
 ): Promise<HostCertificate> {
   const folder = join(data, "certificates");
-  const file = join(folder, name.replaceAll(/[^A-Za-z0-9.-]/g, "_"));
+  // Certificates have international names as A-labels.
+  const ascii = domainToASCII(name) || name;
+  const file = join(folder, ascii.replaceAll(/[^A-Za-z0-9.-]/g, "_"));
   const host = { name, certificate: `${file}.crt`, key: `${file}.key` };
   if ((await isThere(host.certificate)) && (await isThere(host.key))) return host;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const pair = await makeSelfSigned([name], tools);
+  const pair = await makeSelfSigned([ascii], tools);
   // The key first: a certificate without its key would look complete after a crash in between.
   await write(host.key, pair.key, 0o600);
   await write(host.certificate, pair.certificate, 0o644);
