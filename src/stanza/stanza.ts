@@ -50,5 +50,5 @@ export class Stanza {
 /** Names a stanza for logs and reports: `message romeo@a.test/x -> juliet@b.test id=7`. */
 export function describeStanza(stanza: Stanza): string {
   const id = stanza.id === undefined ? "" : ` id=${stanza.id}`;
-  return `${stanza.kind} ${stanza.from} -> ${stanza.to ?? "(nobody)"}${id}`;
+  return `${stanza.kind} ${stanza.from.toString()} -> ${stanza.to?.toString() ?? "(nobody)"}${id}`;
 }

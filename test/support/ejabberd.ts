@@ -40,9 +40,13 @@ export async function startEjabberd(options: PeerOptions): Promise<RunningServer
     [
       ERLANG,
       ..."+K true +P 250000 -noshell".split(" "),
-      ...["-mnesia", "dir", erlang(path("spool"))],
-      ...["-s", "ejabberd"],
-      ...["-eval", `ok = file:eval(${erlang(path("setup.erl"))}).`],
+      "-mnesia",
+      "dir",
+      erlang(path("spool")),
+      "-s",
+      "ejabberd",
+      "-eval",
+      `ok = file:eval(${erlang(path("setup.erl"))}).`,
     ],
     {
       logFiles: [path("ejabberd.log")],

@@ -33,8 +33,9 @@ export class FakeSession implements Session {
     return this;
   }
 
-  deliver(received: Stanza): void {
+  deliver(received: Stanza): void | Promise<void> {
     this.received.push(received);
+    return undefined;
   }
 
   /** The texts received, for assertions that read well. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Jid } from "../../../src/jid/jid.ts";
 import { Router } from "../../../src/server/router.ts";
 import { SessionTable } from "../../../src/server/session-table.ts";
 import type { Stanza } from "../../../src/stanza/stanza.ts";
@@ -198,8 +199,8 @@ describe("Router", () => {
       const { router, hooks, connect } = makeRouter();
       const sender = connect("romeo@a.test/1");
       const asked: string[] = [];
-      hooks.add("iq/get/urn:xmpp:ping", "ping", (request: { target: string; asked: unknown }) => {
-        asked.push(`${request.target} ${request.asked}`);
+      hooks.add("iq/get/urn:xmpp:ping", "ping", (request: { target: string; asked: Jid }) => {
+        asked.push(`${request.target} ${request.asked.toString()}`);
         return "empty";
       });
       await router.fromClient(sender, ping(undefined));
