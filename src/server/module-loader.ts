@@ -10,8 +10,6 @@ import { Announcements } from "./announcements.ts";
 import { LoadedModule, type ModuleSurroundings } from "./loaded-module.ts";
 import type { DiscoTarget, ModuleDefinition } from "./module-api.ts";
 
-export type { ModuleLifecycle, ModuleRouting } from "./loaded-module.ts";
-
 /** What the loader gives to modules, and where it finds them. */
 export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements"> {
   /** Folders with one folder per module, searched in order before the server's own. */

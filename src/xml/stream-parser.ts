@@ -7,7 +7,7 @@ import type { Element } from "./element.ts";
 import { NS } from "./ns.ts";
 import { Tokenizer, type TokenSink, type XmlFault, type XmlLimits } from "./tokenizer.ts";
 
-export type { XmlFault, XmlFaultCondition, XmlLimits } from "./tokenizer.ts";
+export type { XmlFault, XmlLimits } from "./tokenizer.ts";
 
 /** The opening tag as it came. */
 export interface StreamHeader {

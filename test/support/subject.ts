@@ -2,15 +2,14 @@
 
 import type { Context } from "mocha";
 import type { ServerKind } from "./server.ts";
+import { skip } from "./skip.ts";
 
 /** The server under test: Morendo, unless `MORENDO_SUBJECT` names another one to test the tests. */
 export const SUBJECT: ServerKind = kindOf(process.env.MORENDO_SUBJECT) ?? "morendo";
 
 /** Skips the running test or suite and prints why, when there is a reason. */
 export function skipWithReason(context: Context, reason: string | undefined): void {
-  if (reason === undefined) return;
-  process.stdout.write(`skipped: ${reason}\n`);
-  context.skip();
+  if (reason !== undefined) skip(context, reason);
 }
 
 function kindOf(name: string | undefined): ServerKind | undefined {
