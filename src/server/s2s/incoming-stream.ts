@@ -27,7 +27,7 @@ const BEFORE_AUTH: StreamLimits = {
 };
 
 /** Turns of the event loop that `finish` gives a peer which keeps sending, before it closes regardless. */
-const MAX_QUIET_TURNS = 200;
+const MAX_QUIET_TURNS = 5_000;
 
 export interface IncomingStreamOptions {
   readonly context: S2sContext;
