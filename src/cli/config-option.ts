@@ -1,9 +1,12 @@
-// Where a command finds its configuration: `--config`, MORENDO_CONFIG, the usual places, or the defaults alone.
+// Where a command finds its configuration: `--config`, MORENDO_CONFIG, the usual places, or the defaults alone; and the
+// check of what only the modules can judge.
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { loadConfig } from "../config/load.ts";
+import { ConfigError, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { checkModules } from "../server/module-finder.ts";
+import { MorendoError } from "../util/errors.ts";
 import type { Io } from "./io.ts";
 
 /** The options that every command with a configuration has. */
@@ -23,4 +26,14 @@ export function findConfig(io: Pick<Io, "environment" | "directory">, { config: 
   const usual = [resolve(io.directory, "morendo.toml"), "/etc/morendo/morendo.toml"];
   const file = given === undefined ? usual.find((path) => existsSync(path)) : resolve(io.directory, given);
   return { config: loadConfig({ file, environment: io.environment, directory: io.directory }), file };
+}
+
+/** Rejects with a ConfigError when a module is not to be had, or has options that it does not take. */
+export async function checkModuleOptions({ config, file }: LoadedConfig): Promise<void> {
+  try {
+    await checkModules(config.modules, config.module);
+  } catch (thrown) {
+    if (!(thrown instanceof MorendoError)) throw thrown;
+    throw new ConfigError([{ place: file, option: undefined, message: thrown.message }]);
+  }
 }

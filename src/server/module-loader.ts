@@ -1,26 +1,18 @@
-// Finds modules, checks their options, loads them in the order of what they require and unloads them in reverse. What a
-// module may do is in loaded-module.ts; what it does is its own business.
+// Loads modules in the order of what they require and unloads them in reverse. Finding and checking them is in
+// module-finder.ts; what a module may do is in loaded-module.ts; what it does is its own business.
 
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { z } from "zod";
 import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
 import { LoadedModule, type ModuleSurroundings } from "./loaded-module.ts";
 import type { DiscoTarget, ModuleDefinition } from "./module-api.ts";
+import { checkOptions, findModules, inOrder, type ModuleOptions } from "./module-finder.ts";
 
 /** What the loader gives to modules, and where it finds them. */
 export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements"> {
   /** Folders with one folder per module, searched in order before the server's own. */
   readonly folders?: readonly URL[];
 }
-
-/** The options of modules as the configuration has them: `[module.NAME]` by name. */
-export type ModuleOptions = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-
-/** `modules/` beside `src/`, in the source tree and in the compiled package alike. */
-const OWN_MODULES = new URL("../../modules/", import.meta.url);
 
 /** Loads and unloads modules. */
 export class ModuleLoader {
@@ -31,7 +23,7 @@ export class ModuleLoader {
   #loaded = new Map<string, LoadedModule>();
 
   constructor({ folders = [], ...surroundings }: ModuleLoaderOptions) {
-    this.#folders = [...folders, OWN_MODULES];
+    this.#folders = folders;
     this.#surroundings = { ...surroundings, announcements: this.#announcements };
   }
 
@@ -45,9 +37,7 @@ export class ModuleLoader {
    * not there, fails or has bad options; then none of `names` stays loaded.
    */
   async load(names: readonly string[], options: ModuleOptions = {}): Promise<void> {
-    const definitions: ModuleDefinition[] = [];
-    for (const name of new Set(names)) definitions.push(await this.#import(name));
-    await this.install(definitions, options);
+    await this.install(await findModules(names, this.#folders), options);
   }
 
   /** Loads modules that are at hand already, by the same rules as `load`. */
@@ -95,88 +85,4 @@ export class ModuleLoader {
   streamFeatures(): Element[] {
     return this.#announcements.streamFeatures().map(({ namespace, name }) => xml(name, { xmlns: namespace }));
   }
-
-  async #import(name: string): Promise<ModuleDefinition> {
-    if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) {
-      throw new MorendoError("MORENDO_MODULE_UNKNOWN", `"${name}" is not a module name: expected kebab-case`);
-    }
-    const file = this.#find(name);
-    if (file === undefined) {
-      const where = this.#folders.map((folder) => fileURLToPath(folder)).join(", ");
-      throw new MorendoError("MORENDO_MODULE_UNKNOWN", `there is no module "${name}" in ${where}`);
-    }
-    let exported: unknown;
-    try {
-      exported = ((await import(file.href)) as { readonly default?: unknown }).default;
-    } catch (thrown) {
-      const message = `module "${name}" cannot be read: ${asError(thrown).message}`;
-      throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: thrown });
-    }
-    if (!isDefinition(exported) || exported.name !== name) {
-      const message = `module "${name}" must export default defineModule({ name: "${name}", ... })`;
-      throw new MorendoError("MORENDO_MODULE_FAILED", message);
-    }
-    return exported;
-  }
-
-  #find(name: string): URL | undefined {
-    for (const folder of this.#folders) {
-      // Compiled first: beside an index.js an index.ts is only its source.
-      for (const file of ["index.js", "index.ts"]) {
-        const url = new URL(`${name}/${file}`, folder);
-        if (existsSync(url)) return url;
-      }
-    }
-    return undefined;
-  }
-}
-
-function isDefinition(value: unknown): value is ModuleDefinition {
-  if (typeof value !== "object" || value === null) return false;
-  return "name" in value && typeof value.name === "string" && "load" in value && typeof value.load === "function";
-}
-
-/** Returns the definitions so that each comes after those it requires; otherwise in the order given. */
-function inOrder(definitions: readonly ModuleDefinition[], loaded: ReadonlySet<string>): readonly ModuleDefinition[] {
-  const byName = new Map<string, ModuleDefinition>();
-  for (const definition of definitions) {
-    if (loaded.has(definition.name) || byName.has(definition.name)) {
-      throw new MorendoError("MORENDO_MODULE_TWICE", `module "${definition.name}" is loaded already`);
-    }
-    byName.set(definition.name, definition);
-  }
-  const ordered = new Set<ModuleDefinition>();
-  const visit = (definition: ModuleDefinition, path: readonly string[]): void => {
-    if (ordered.has(definition)) return;
-    const { name, requires = [] } = definition;
-    if (path.includes(name)) {
-      const circle = [...path.slice(path.indexOf(name)), name].join(" -> ");
-      throw new MorendoError("MORENDO_MODULE_CYCLE", `modules require each other in a circle: ${circle}`);
-    }
-    for (const required of requires) {
-      const other = byName.get(required);
-      if (other !== undefined) visit(other, [...path, name]);
-      else if (!loaded.has(required)) {
-        const message = `module "${name}" requires module "${required}", which is not among the modules to load`;
-        throw new MorendoError("MORENDO_MODULE_MISSING", message);
-      }
-    }
-    ordered.add(definition);
-  };
-  for (const definition of definitions) visit(definition, []);
-  return [...ordered];
-}
-
-function checkOptions(definition: ModuleDefinition, given: Readonly<Record<string, unknown>>): unknown {
-  let schema: z.ZodType = definition.options ?? z.strictObject({});
-  // An option that nobody reads is a typing error, unless the author says otherwise with z.looseObject or a catchall.
-  if (schema instanceof z.ZodObject && schema.def.catchall === undefined) schema = schema.strict();
-  const result = schema.safeParse(given);
-  if (result.success) return result.data;
-  const faults = result.error.issues.flatMap((issue) => {
-    const path = ["module", definition.name, ...issue.path].join(".");
-    if (issue.code !== "unrecognized_keys") return [`${path}: ${issue.message}`];
-    return issue.keys.map((key) => `${path}.${key}: there is no such option`);
-  });
-  throw new MorendoError("MORENDO_MODULE_OPTIONS", faults.join("; "));
 }

@@ -4,7 +4,8 @@
 import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
 import type { ModuleDefinition } from "../server/module-api.ts";
-import { ModuleLoader, type ModuleOptions } from "../server/module-loader.ts";
+import type { ModuleOptions } from "../server/module-finder.ts";
+import { ModuleLoader } from "../server/module-loader.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { Router } from "../server/router.ts";

@@ -1,7 +1,7 @@
 // `morendo config check`: says what is wrong with a configuration before a server has to.
 
 import { Command, type Option } from "commander";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, checkModuleOptions, findConfig } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -13,9 +13,11 @@ export function configCommand(io: Io, configOption: () => Option, finish: Finish
     .description("check the configuration and report everything that is wrong with it")
     .addOption(configOption())
     .addHelpText("after", "\nExample:\n  morendo config check --config /etc/morendo/morendo.toml")
-    .action((options: ConfigOption) => {
+    .action(async (options: ConfigOption) => {
       // What is wrong is thrown, and printed where all errors are.
-      const { config: found, file } = findConfig(io, options);
+      const loaded = findConfig(io, options);
+      await checkModuleOptions(loaded);
+      const { config: found, file } = loaded;
       const hosts = found.hosts.map((host) => host.name).join(", ");
       say(io, `${file ?? "the built-in defaults"}: good, for ${hosts} with data in ${found.data}`);
       finish(0);

@@ -16,7 +16,7 @@ import { listenToSignals } from "../../shutdown/signals.ts";
 import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
 import { asError } from "../../util/errors.ts";
 import { accountsPort } from "../accounts-port.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, checkModuleOptions, findConfig } from "../config-option.ts";
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
 import type { Io } from "../io.ts";
 import { type Log, makeLog } from "../log.ts";
@@ -39,8 +39,9 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     .addOption(configOption())
     .addHelpText("after", HELP)
     .action(async (options: ConfigOption) => {
-      const { config, file } = findConfig(io, options);
-      finish(await runServer(io, config, file));
+      const loaded = findConfig(io, options);
+      await checkModuleOptions(loaded);
+      finish(await runServer(io, loaded.config, loaded.file));
     });
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { folderWithConfig, morendo } from "./command.ts";
 
@@ -50,6 +50,26 @@ describe("the morendo command", function () {
     const none = await morendo(folder, ["config", "check", "--config", join(folder, "none.toml")]);
     assert.equal(none.code, 2);
     assert.match(none.stderr, /there is no such file/);
+  });
+
+  it("exits with 2 when a module is not there or has bad options", async () => {
+    const before = readFileSync(config, "utf8");
+    try {
+      for (const [text, message] of [
+        ['modules = ["rooster"]\n', /there is no module "rooster"/],
+        ["[module.offline]\nmax_messages = -1\n", /module\.offline\.max_messages: /],
+        ["[module.ping]\nloud = true\n", /module\.ping\.loud: there is no such option/],
+      ] as const) {
+        writeFileSync(config, text);
+        for (const args of [["config", "check"], ["start"]]) {
+          const { code, stderr } = await morendo(folder, args);
+          assert.equal(code, 2, stderr);
+          assert.match(stderr, message);
+        }
+      }
+    } finally {
+      writeFileSync(config, before);
+    }
   });
 
   it("says that no server runs", async () => {
