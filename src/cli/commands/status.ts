@@ -2,7 +2,7 @@
 
 import { Command, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
-import type { ServerStatus } from "../../control/server-port.ts";
+import type { ServerStatus } from "../../server/server.ts";
 import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
