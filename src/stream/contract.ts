@@ -74,6 +74,13 @@ export interface XmlStream {
   restart(): void;
   /** Other bounds from now on, such as after authentication. */
   setLimits(limits: StreamLimits): void;
+  /**
+   * Stops reading and begins with nothing more of what has come, until `release`. Resolves when what was under way is
+   * done: from then on the handler is not called with anything the peer sent. Sending goes on as before.
+   */
+  hold(): Promise<void>;
+  /** Goes on after `hold`, with what has come meanwhile first. */
+  release(): void;
   /** Runs the TLS handshake and then restarts. Rejects when it fails; the stream is then over. */
   startTls(options: TlsServerOptions | TlsClientOptions): Promise<TlsInfo>;
   /**

@@ -69,6 +69,9 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   /** The handler works on what it was given; the parser stands still meanwhile. */
   #busy = false;
+  /** Held: nothing more is begun. */
+  #held = false;
+  #whenStill: (() => void)[] = [];
   #isSecuring = false;
   #rateTimer: Timer | undefined;
   #readingPaused = false;
@@ -138,6 +141,20 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     }
   }
 
+  hold(): Promise<void> {
+    this.#held = true;
+    this.#parser.pause();
+    this.#updateReading();
+    if (!this.#busy) return Promise.resolve();
+    return new Promise((resolve) => this.#whenStill.push(resolve));
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    if (!this.#busy) this.#goOn();
+  }
+
   close(options: { readonly error?: StreamError; readonly timeoutMs: number }): Promise<StreamEnd> {
     if (this.#end !== undefined) return Promise.resolve(this.#end);
     this.#ended ??= new Promise((resolve) => {
@@ -188,7 +205,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   onEnd(): void {
     this.#finSeen = true;
-    if (!this.#busy) this.#afterFin();
+    if (!this.#standsStill) this.#afterFin();
   }
 
   onDrain(): void {
@@ -198,7 +215,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
   onClose(end: TransportEnd): void {
     this.#transportEnd = end;
     this.#outputOver();
-    if (this.#busy && !this.#isDestroyed) this.#limitTime(HANDLER_GRACE_MS);
+    if (this.#standsStill && !this.#isDestroyed) this.#limitTime(HANDLER_GRACE_MS);
     else this.#finish(end);
   }
 
@@ -249,10 +266,16 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     );
   }
 
+  /** What has come is not handed over now. */
+  get #standsStill(): boolean {
+    return this.#busy || this.#held;
+  }
+
   /** The handler is done: it gets the next of what has come, and reading goes on. */
   #goOn(): void {
     this.#busy = false;
-    if (this.#end !== undefined) return;
+    for (const tell of this.#whenStill.splice(0)) tell();
+    if (this.#end !== undefined || this.#held) return;
     try {
       this.#parser.resume();
     } catch (thrown) {
@@ -335,7 +358,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   #updateReading(): void {
     // A handshake needs to read whatever else goes on, and so does a close: its sign is the peer's FIN.
-    const pause = this.#inputOpen && !this.#isSecuring && (this.#busy || this.#rateTimer !== undefined);
+    const pause = this.#inputOpen && !this.#isSecuring && (this.#standsStill || this.#rateTimer !== undefined);
     if (pause === this.#readingPaused || this.#transportEnd !== undefined) return;
     this.#readingPaused = pause;
     if (pause) this.transport.pause();
@@ -353,6 +376,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     };
     this.#end = end;
     this.#endInput();
+    for (const tell of this.#whenStill.splice(0)) tell();
     this.#deadline?.cancel();
     this.#handler.onClosed(end);
     this.#tellEnd?.(end);

@@ -72,6 +72,64 @@ describe("XmlStream", () => {
       assert.deepEqual(pair.seen, ["header a.test", "iq"]);
     });
 
+    it("nothing while it is held, and everything in order when it is let go", async () => {
+      const pair = await opened();
+      await pair.stream.hold();
+      await pair.say("<message/><presence/>");
+      assert.deepEqual(pair.seen, []);
+      pair.stream.send("<r/>");
+      await pair.settle();
+      assert.equal(pair.far.take(), "<r/>");
+      pair.stream.release();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["message", "presence"]);
+      await pair.say("<iq/>");
+      assert.deepEqual(pair.seen, ["message", "presence", "iq"]);
+    });
+
+    it("a hold waits for what is under way, and keeps the rest of the same piece", async () => {
+      const pair = await opened();
+      const first = gate();
+      pair.handle = (element) => (element.name === "message" ? first.opened : undefined);
+      await pair.say("<message/><presence/>");
+      let still = false;
+      const held = pair.stream.hold().then(() => {
+        still = true;
+      });
+      await pair.settle();
+      assert.equal(still, false);
+      first.open();
+      await held;
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["message"]);
+      pair.stream.release();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["message", "presence"]);
+    });
+
+    it("a peer that closes while its stream is held is heard to its end after the hold", async () => {
+      const pair = await opened();
+      await pair.stream.hold();
+      await pair.say(`<message/>${CLOSE}`);
+      pair.far.transport.end();
+      await pair.settle();
+      assert.deepEqual(pair.seen, []);
+      pair.stream.release();
+      await pair.settle();
+      assert.equal(pair.seen[0], "message");
+      assert.equal(pair.end?.peerClosed, true);
+    });
+
+    it("a hold does not keep a stream whose connection broke for ever", async () => {
+      const pair = await opened();
+      await pair.stream.hold();
+      pair.near.cut();
+      await pair.settle();
+      assert.equal(pair.end, undefined);
+      await pair.clock.advance(60_000);
+      assert.equal(pair.end?.orderly, false);
+    });
+
     it("a slow handler slows its peer", async () => {
       const pair = await opened(LIMITS, { highWaterMark: 1000, chunkBytes: 100 });
       const first = gate();
