@@ -1,16 +1,26 @@
-// The public API for module authors: everything a module may import, besides the builders in src/xml, src/jid and
-// src/stanza.
+// The public API for module authors: everything a module outside this repository may import, as `morendo/module`. Those
+// in modules/ may import the builders in src/xml, src/jid and src/stanza as well. How to write one: docs/modules.md; what
+// there is to hook: docs/CATALOGUE.md.
 
 import type { z } from "zod";
 import type { ModuleDefinition } from "./server/module-api.ts";
 
 export { z } from "zod";
+export { Jid } from "./jid/jid.ts";
 export type * from "./server/catalogue.ts";
 export type * from "./server/module-api.ts";
 export type { PhaseName } from "./server/phases.ts";
 export type * from "./server/rosters.ts";
 export type { Session } from "./server/session.ts";
+export { elementOf, treeOf } from "./stanza/element-tree.ts";
+export { describeStanza, Stanza } from "./stanza/stanza.ts";
+export { type ErrorCondition, errorReply, resultOf, StanzaError } from "./stanza/stanza-error.ts";
 export type { Key, Value } from "./store/store.ts";
+export type { Clock, Timer } from "./util/clock.ts";
+export type { Logger } from "./util/log.ts";
+export type { Random } from "./util/random.ts";
+export { copyOf, Element, xml } from "./xml/element.ts";
+export { NS } from "./xml/ns.ts";
 
 /** Returns `definition` as it is; it exists so that the editor knows the types of `api` and `options`. */
 export function defineModule<Options extends z.ZodType>(

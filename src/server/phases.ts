@@ -1,6 +1,45 @@
-// The phases of an XMPP server's shutdown, in their order. What each does: docs/ARCHITECTURE.md, life of a shutdown.
+// The phases of an XMPP server's shutdown, in their order. The comment of each is what docs/CATALOGUE.md says of it; who
+// of our own takes part and why: docs/ARCHITECTURE.md, life of a shutdown.
 
 /** The phases in the order in which they run. */
-export const PHASES = ["announce", "stop-accepting", "close-sessions", "server-stopping", "drain-s2s", "quit"] as const;
+export const PHASES = [
+  /**
+   * Everybody is told that the server will go down and how much time there is, while everything is still served. It ends
+   * when the announced time is over or nobody is left.
+   */
+  "announce",
+  /**
+   * The connections that wait to be accepted are taken in, then the listeners for clients close. Who has not logged in is
+   * told and sent away. Other servers can still connect.
+   */
+  "stop-accepting",
+  /**
+   * Every session ends, in shuffled batches: contacts are told that the user is gone (hook `session/ending`), the client
+   * gets `<system-shutdown/>` and a closing tag, and what it had sent before is still read. Whoever wants to tell users
+   * something does so `before` this phase: afterwards nobody is there to read it.
+   */
+  "close-sessions",
+  /**
+   * The modules' own time: whoever listens to the notification `server-stopping` can keep it open with `waitUntil`.
+   * No client is connected any more; other servers are, so that stanzas still go out.
+   */
+  "server-stopping",
+  /**
+   * Every stanza that is owed to another server is delivered and proved, or returned to its sender, or named as lost.
+   * Then the links to other servers close. `after` it nothing that is sent leaves the server.
+   */
+  "drain-s2s",
+  /**
+   * Modules unload in the reverse order of loading, the store is flushed and closed, the report is written. A module's
+   * storage can be used `before` it begins: hand over work at `server-stopping`, or take part `after` `drain-s2s`.
+   */
+  "quit",
+] as const;
 
 export type PhaseName = (typeof PHASES)[number];
+
+/** The phases that run only when a request asks for them. */
+export const OPTIONAL_PHASES: readonly PhaseName[] = ["announce"];
+
+/** The phase that cannot be taken back: a stop can be cancelled until it begins. */
+export const POINT_OF_NO_RETURN: PhaseName = "close-sessions";
