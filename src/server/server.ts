@@ -29,6 +29,7 @@ import { ModuleLoader } from "./module-loader.ts";
 import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
 import { Router } from "./router.ts";
+import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import { S2s } from "./s2s/s2s.ts";
 import { endSession } from "./session-ending.ts";
 import { SessionTable } from "./session-table.ts";
@@ -163,7 +164,8 @@ export class Server {
     const tools = { clock: this.#clock, random: this.#random, log: this.#log };
     const hosts = await certificateFiles(config, tools);
     const certificates = await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
-    const parts = joinParts({ ...this.#options, ...tools, lifecycle, store, certificates });
+    const secret = await dialbackSecret(store, this.#random);
+    const parts = joinParts({ ...this.#options, ...tools, lifecycle, store, certificates, secret });
     this.#parts = parts;
     if (signal.aborted) return;
 
@@ -202,6 +204,8 @@ interface Tools extends ServerOptions {
   readonly lifecycle: Lifecycle<PhaseName>;
   readonly store: Store;
   readonly certificates: TlsContexts;
+  /** What dialback keys are made from. */
+  readonly secret: string;
 }
 
 /** Makes the parts and joins them; starts nothing. */
@@ -245,6 +249,7 @@ function joinParts(tools: Tools): Parts {
     resolver: new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random }),
     certificates,
     obligations,
+    dialbackSecret: tools.secret,
     deliver: (stanza) => router.route(stanza),
     returnToSender: (stanza, error) => router.returnToSender(stanza, error),
   });

@@ -39,6 +39,8 @@ export interface S2sOptions {
   readonly resolver: Resolver;
   readonly certificates: CertificateSource;
   readonly obligations: ObligationSink;
+  /** What dialback keys are made from; every process that answers for these hosts needs the same. */
+  readonly dialbackSecret: string;
   /** A wheel to share; without one s2s has its own. */
   readonly wheel?: TimerWheel;
   /** Takes an inbound stanza; a promise means that responsibility is not taken until it resolves. */
@@ -100,7 +102,7 @@ export class S2s {
       random,
       log,
       certificates,
-      keys: new DialbackKeys(random),
+      keys: new DialbackKeys(options.dialbackSecret),
       connect: (domain, local, signal) => connectInTime(dialler, domain, local, signal, wheel, config.connect_timeout),
       openStream: streamOpener(clock, config),
       deliver,

@@ -106,6 +106,7 @@ export class Side {
           this.fates.push({ domain, fate, evidence, name });
         },
       },
+      dialbackSecret: systemRandom.id(),
       deliver: (arrived) => this.#deliver(arrived),
       returnToSender: (back, error) => {
         if (!this.sendersPresent || errorReply(back, error) === undefined) return false;

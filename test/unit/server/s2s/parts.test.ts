@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { DialGate } from "../../../../src/server/s2s/dial-gate.ts";
-import { DialbackKeys } from "../../../../src/server/s2s/dialback-keys.ts";
+import { DialbackKeys, dialbackSecret } from "../../../../src/server/s2s/dialback-keys.ts";
 import { Fates, nameOf, type Owed } from "../../../../src/server/s2s/fates.ts";
 import { Pings } from "../../../../src/server/s2s/pings.ts";
 import { SendQueue } from "../../../../src/server/s2s/send-queue.ts";
 import type { Stanza, StanzaKind } from "../../../../src/stanza/stanza.ts";
 import { StanzaError } from "../../../../src/stanza/stanza-error.ts";
+import { MemoryStore } from "../../../../src/store/memory.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import { systemRandom } from "../../../../src/util/random.ts";
 import { TimerWheel } from "../../../../src/util/timer-wheel.ts";
@@ -17,14 +18,26 @@ function stanza(kind: StanzaKind, from: string, to: string, attrs: Record<string
 
 describe("dialback keys", () => {
   it("are valid for exactly the pair and the stream they were made for", () => {
-    const keys = new DialbackKeys(systemRandom);
+    const keys = new DialbackKeys(systemRandom.id());
     const key = keys.make("b.test", "a.test", "stream1");
     assert.equal(keys.verify(key, "b.test", "a.test", "stream1"), true);
     assert.equal(keys.verify(`\n${key} `, "b.test", "a.test", "stream1"), true);
     assert.equal(keys.verify(key, "c.test", "a.test", "stream1"), false);
     assert.equal(keys.verify(key, "b.test", "a.test", "stream2"), false);
     assert.equal(keys.verify("", "b.test", "a.test", "stream1"), false);
-    assert.equal(new DialbackKeys(systemRandom).verify(key, "b.test", "a.test", "stream1"), false);
+    assert.equal(new DialbackKeys(systemRandom.id()).verify(key, "b.test", "a.test", "stream1"), false);
+  });
+
+  it("are recognised by whoever has the same store", async () => {
+    const store = new MemoryStore();
+    const [one, other] = await Promise.all([
+      dialbackSecret(store, systemRandom),
+      dialbackSecret(new MemoryStore(), systemRandom),
+    ]);
+    assert.notEqual(one, other);
+    const key = new DialbackKeys(one).make("b.test", "a.test", "stream1");
+    const again = new DialbackKeys(await dialbackSecret(store, systemRandom));
+    assert.equal(again.verify(key, "b.test", "a.test", "stream1"), true);
   });
 });
 
