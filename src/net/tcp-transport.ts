@@ -45,6 +45,8 @@ export class TcpTransport implements Transport {
   readonly remotePort: number;
   #surroundings: TransportSurroundings;
   #socket: OwnedSocket;
+  /** The TCP socket under a TLS one. */
+  #raw: Socket | undefined;
   #reader: TransportReader | undefined;
   #tls: TlsInfo | undefined;
   #handshake: Handshake | undefined;
@@ -149,6 +151,12 @@ export class TcpTransport implements Transport {
     this.#socket.destroy();
   }
 
+  reset(): void {
+    if (this.#end !== undefined || this.#socket.destroyed) return;
+    // A TLS socket cannot reset; it closes with the socket under it.
+    (this.#raw ?? this.#socket).resetAndDestroy();
+  }
+
   /** Hands the gathered text to the socket; called at the end of the turn. */
   flush(): void {
     this.#isQueued = false;
@@ -194,6 +202,7 @@ export class TcpTransport implements Transport {
       this.destroy(new MorendoError("MORENDO_TLS_FAILED", "TLS could not be started", { cause: thrown }));
       return;
     }
+    this.#raw = raw;
     adopt(this.#socket, this);
     this.#socket.on(options.role === "server" ? "secure" : "secureConnect", onSecure);
   }

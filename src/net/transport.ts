@@ -99,6 +99,8 @@ export interface Transport {
   end(): void;
   /** Tears the transport down now. */
   destroy(error?: Error): void;
+  /** Tears the transport down and lets the peer see a reset (RST), not an end. */
+  reset(): void;
 }
 
 /** Where to listen. */

@@ -177,6 +177,12 @@ export class MemoryTransport implements Transport {
     this.#close(error);
   }
 
+  reset(): void {
+    if (this.#isClosed) return;
+    this.#peer.#arrive({ kind: "reset", at: this.#due() });
+    this.#close(undefined);
+  }
+
   /** Breaks the connection at both ends, as a network that fails does. */
   cut(): void {
     this.#close(reset());
