@@ -72,8 +72,11 @@ export interface HookCatalogue {
 
 /** The event for modules while the server goes down. */
 export interface ServerStopping {
+  /** Why the server goes down. */
   readonly cause: Cause;
+  /** What who asked for it said: free text for people. */
   readonly reason: string;
+  /** Aborts when the time is over. */
   readonly signal: AbortSignal;
   /** The milliseconds left for what is handed to `waitUntil`. */
   remaining(): number;

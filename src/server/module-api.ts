@@ -29,12 +29,17 @@ export type DiscoTarget = "host" | "account";
 
 /** A module's own part of the store; keys of other modules are out of reach. */
 export interface ModuleStorage {
+  /** Returns the value at `key`, or undefined. It sees writes whose promise has resolved. */
   get(key: Key): Promise<Value | undefined>;
+  /** Writes; resolves when later reads see it. It is not on disk before `flushed` resolves. */
   put(key: Key, value: Value): Promise<void>;
+  /** Removes what is at `key`, if anything. */
   delete(key: Key): Promise<void>;
   /** Does all the writes or none; a value of undefined deletes. */
   batch(writes: readonly (readonly [Key, Value | undefined])[]): Promise<void>;
+  /** Returns the entries whose key begins with `prefix`, in the order of their keys, at most `limit`. */
   range(prefix: Key, limit?: number): Promise<readonly (readonly [Key, Value])[]>;
+  /** Adds `value` at the end of the list at `key`, which `range(key)` returns in order; resolves to the entry's own key. */
   append(key: Key, value: Value): Promise<Key>;
   /** Resolves when every write begun before is on disk. */
   flushed(): Promise<void>;
@@ -42,6 +47,7 @@ export interface ModuleStorage {
 
 /** When and how long a module takes part in a phase. */
 export interface PhaseOptions {
+  /** `before`, `during` (the default) or `after` the phase's own work. */
   readonly when?: When;
   /** A duration such as `"2s"`; without one the phase's own time. */
   readonly timeout?: string;
@@ -53,14 +59,19 @@ export interface PhaseOptions {
 export interface ModuleApi {
   /** The module's name. */
   readonly name: string;
+  /** Writes to the server's log, each line with the module's name. */
   readonly log: Logger;
+  /** The time, and ways to wait: never `Date.now` or `setTimeout`, so that a test can own the time. */
   readonly clock: Clock;
+  /** Randomness, also for keys and names that nobody may guess. */
   readonly random: Random;
   /** The server's version, for XEP-0092 and the like. */
   readonly serverVersion: string;
   /** The domains served here. */
   readonly hosts: readonly string[];
+  /** Where the server is in its life. */
   readonly state: LifecycleState;
+  /** The module's own part of the store. */
   readonly storage: ModuleStorage;
   /** The rosters of all local accounts. */
   readonly rosters: Rosters;

@@ -41,8 +41,11 @@ export type When = "before" | "during" | "after";
 
 /** What a participant is told and may do. */
 export interface PhaseContext<Phase extends string = string> {
+  /** The phase that runs. */
   readonly phase: Phase;
+  /** Why the run began. */
   readonly cause: Cause;
+  /** What who asked for it said: free text for people. */
   readonly reason: string;
   /** Aborts when this participant's time is over: its own limit, the phase's ceiling or the budget. */
   readonly signal: AbortSignal;
