@@ -124,8 +124,14 @@ export class Router {
   #settle(message: Stanza, fate: Fate): void {
     const domain = message.to?.domain ?? message.from.domain;
     // An error is never answered (RFC 6120 §8.3.1) nor kept: where its addressee has gone, it is of no use to anybody.
-    if (message.type === "error") this.#obligations.settle(domain, "dropped", {});
-    else this.#obligations.settle(domain, fate, fate === "lost" ? { name: describeStanza(message) } : {});
+    const subject = message;
+    if (message.type === "error") this.#obligations.settle(domain, "dropped", { subject });
+    else
+      this.#obligations.settle(
+        domain,
+        fate,
+        fate === "lost" ? { name: describeStanza(message), subject } : { subject },
+      );
   }
 
   #toHost(stanza: Stanza, host: Jid, session: Session | undefined): Done {

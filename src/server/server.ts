@@ -7,7 +7,7 @@ import { Jid } from "../jid/jid.ts";
 import { Resolver } from "../net/resolver.ts";
 import { TcpNetwork } from "../net/tcp.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
-import type { Network } from "../net/transport.ts";
+import type { CertificateSource, Network } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import type { LifecycleState, PhasePlan, StopRequest } from "../shutdown/types.ts";
@@ -25,6 +25,7 @@ import { Accounts } from "./accounts.ts";
 import { C2s } from "./c2s/c2s.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
 import { certificateFiles } from "./certificates.ts";
+import type { ModuleDefinition } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
 import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
@@ -46,6 +47,12 @@ export interface ServerOptions {
   readonly watchdog?: Watchdog;
   /** Folders to find modules in, before the server's own. */
   readonly moduleFolders?: readonly URL[];
+  /** Loaded instead of the modules that the configuration names: nothing is looked for on the disk. */
+  readonly modules?: readonly ModuleDefinition[];
+  /** Used instead of the files that the configuration names. */
+  readonly certificates?: CertificateSource;
+  /** Where drain reports are written: the data folder unless told, nowhere with `false`. */
+  readonly reportDir?: string | false;
 }
 
 /** What the server says of itself. */
@@ -83,6 +90,7 @@ export class Server {
     this.#random = options.random ?? systemRandom;
     this.#log = log;
     this.#startedAt = this.#clock.wallTime();
+    const { reportDir = config.data } = options;
     this.lifecycle = new Lifecycle<PhaseName>({
       plan: planOf(config.shutdown),
       clock: this.#clock,
@@ -90,7 +98,7 @@ export class Server {
       log,
       budgetMs: config.shutdown.deadline,
       hurryMs: config.shutdown.hurry,
-      reportDir: config.data,
+      ...(reportDir === false ? {} : { reportDir }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
     });
   }
@@ -162,15 +170,16 @@ export class Server {
     if (signal.aborted) return;
 
     const tools = { clock: this.#clock, random: this.#random, log: this.#log };
-    const hosts = await certificateFiles(config, tools);
-    const certificates = await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
+    const certificates = this.#options.certificates ?? (await certificatesFromFiles(config, tools));
     const secret = await dialbackSecret(store, this.#random);
     const parts = joinParts({ ...this.#options, ...tools, lifecycle, store, certificates, secret });
     this.#parts = parts;
     if (signal.aborted) return;
 
     lifecycle.attach("quit", { name: "modules", when: "before", run: () => parts.modules.unloadAll() });
-    await parts.modules.load(config.modules, config.module);
+    const { modules } = this.#options;
+    if (modules === undefined) await parts.modules.load(config.modules, config.module);
+    else await parts.modules.install(modules, config.module);
     if (signal.aborted) return;
 
     lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
@@ -185,6 +194,14 @@ export class Server {
     await parts.c2s.start();
     parts.notifications.notify("server-started", undefined);
   }
+}
+
+async function certificatesFromFiles(
+  config: Config,
+  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): Promise<TlsContexts> {
+  const hosts = await certificateFiles(config, tools);
+  return await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
 }
 
 /** The running parts of a server. */
@@ -203,7 +220,7 @@ interface Tools extends ServerOptions {
   readonly random: Random;
   readonly lifecycle: Lifecycle<PhaseName>;
   readonly store: Store;
-  readonly certificates: TlsContexts;
+  readonly certificates: CertificateSource;
   /** What dialback keys are made from. */
   readonly secret: string;
 }

@@ -66,7 +66,7 @@ export class Obligations implements ObligationSink {
     this.#hasBegun = true;
   }
 
-  settle(destination: string, fate: Fate, detail: { readonly evidence?: Evidence; readonly name?: string }): void {
+  settle(destination: string, fate: Fate, detail: Parameters<ObligationSink["settle"]>[2]): void {
     if (!this.#hasBegun) {
       count(this.#running, fate, detail.evidence);
       return;

@@ -90,7 +90,12 @@ export type Evidence = "sm-ack" | "pong" | "closed" | "written";
 export interface ObligationSink {
   /**
    * Records the fate of one obligation to `destination` (a domain). `name` says which it was, for the report's
-   * list of the lost: for instance `message romeo@a.test/x -> juliet@b.test id=7`.
+   * list of the lost: for instance `message romeo@a.test/x -> juliet@b.test id=7`. `subject` is the obligation itself, for
+   * whoever watches the sink; the tally does not keep it.
    */
-  settle(destination: string, fate: Fate, detail: { readonly evidence?: Evidence; readonly name?: string }): void;
+  settle(
+    destination: string,
+    fate: Fate,
+    detail: { readonly evidence?: Evidence; readonly name?: string; readonly subject?: unknown },
+  ): void;
 }

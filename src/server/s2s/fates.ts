@@ -73,7 +73,9 @@ export class Fates {
 
   /** The remote domain is known to have it. */
   prove(owed: Owed, evidence: Evidence): void {
-    for (const each of this.#settle(owed)) this.#obligations.settle(each.domain, "proved", { evidence });
+    for (const each of this.#settle(owed)) {
+      this.#obligations.settle(each.domain, "proved", { evidence, subject: each.stanza });
+    }
     this.#onSettled();
   }
 
@@ -81,7 +83,9 @@ export class Fates {
   giveBack(owed: Owed, error: StanzaError): boolean {
     if (owed.settled) return true;
     if (!this.#returnToSender(owed.stanza, error)) return false;
-    for (const each of this.#settle(owed)) this.#obligations.settle(each.domain, "returned", {});
+    for (const each of this.#settle(owed)) {
+      this.#obligations.settle(each.domain, "returned", { subject: each.stanza });
+    }
     this.#onSettled();
     return true;
   }
@@ -89,8 +93,8 @@ export class Fates {
   /** It is lost, by name. */
   lose(owed: Owed): void {
     for (const each of this.#settle(owed)) {
-      const name = nameOf(each.stanza);
-      this.#obligations.settle(each.domain, "lost", each.written ? { name, evidence: "written" } : { name });
+      const detail = { name: nameOf(each.stanza), subject: each.stanza };
+      this.#obligations.settle(each.domain, "lost", each.written ? { ...detail, evidence: "written" } : detail);
     }
     this.#onSettled();
   }
