@@ -2,7 +2,7 @@
 BIN := node_modules/.bin
 MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install build run test interop check format bench pack clean
+.PHONY: install build run test interop check docs format bench pack clean
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
@@ -31,13 +31,18 @@ test: build
 interop: build
 	$(MOCHA) 'test/interop/**/*.test.ts'
 
-# Types, format, lint, directions between the layers, unused code.
+# Types, format, lint, directions between the layers, unused code, documentation that differs from the code.
 check: install
 	$(BIN)/tsc -p .
 	$(BIN)/biome check --error-on-warnings
-	$(BIN)/oxlint --type-aware --deny-warnings src modules test
+	$(BIN)/oxlint --type-aware --deny-warnings src modules test docs
 	$(BIN)/depcruise src modules --config .dependency-cruiser.cjs
 	$(BIN)/knip
+	$(BIN)/tsx docs/write-catalogue.ts --check
+
+# The pages that are written from the code: docs/CATALOGUE.md.
+docs: install
+	$(BIN)/tsx docs/write-catalogue.ts
 
 format: install
 	$(BIN)/biome check --write
