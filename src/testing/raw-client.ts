@@ -1,13 +1,21 @@
 // A scriptable XMPP client for tests and benchmarks: it speaks to the wire, hides nothing, and keeps what it received,
 // in order and with times, and how the connection ended. Light enough that one process can hold thousands. It trusts
-// the server's XML and does nothing on its own except answering a closing tag.
+// the server's XML and does nothing on its own except answering a closing tag and an end.
 
-import { connect as connectTcp, type Socket } from "node:net";
 import { StringDecoder } from "node:string_decoder";
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
+import { createSecureContext, type SecureContext } from "node:tls";
+import { tlsNameOf } from "../net/dial.ts";
+import { TcpNetwork } from "../net/tcp.ts";
+import type { CertificateSource, Network, TlsInfo, Transport, TransportEnd } from "../net/transport.ts";
+import { certificateNames } from "../sasl/external.ts";
+import { type Clock, systemClock } from "../util/clock.ts";
+import { codeOf } from "../util/errors.ts";
+import { silentLog } from "../util/log.ts";
+import type { Random } from "../util/random.ts";
 import { NS } from "../xml/ns.ts";
 import { type ClientMechanism, saslExchange } from "./sasl-client.ts";
 import { StanzaScanner } from "./stanza-scanner.ts";
+import { Waits } from "./waits.ts";
 
 /** Where and as whom a client connects. */
 export interface RawClientOptions {
@@ -23,19 +31,29 @@ export interface RawClientOptions {
   readonly security?: "starttls" | "direct" | "none";
   /** `SCRAM-SHA-1` unless told: every server has it. */
   readonly mechanism?: ClientMechanism;
-  /** Further TLS options. Certificates are not verified unless `rejectUnauthorized` is set here. */
-  readonly tls?: ConnectionOptions;
+  /** Checks the server's certificate against `domain`; it is not looked at unless told. */
+  readonly verify?: boolean;
+  /** The certificate to show, if any, and the roots to trust: see `makeContext`. */
+  readonly certificates?: CertificateSource;
   /** `false`: elements are not kept, only given to `onElement`. */
   readonly record?: boolean;
   /** `false`: the server's closing tag is not answered, as a client that has gone to sleep. */
   readonly answerClose?: boolean;
+  /** `false`: the server's end of the connection (FIN) is not answered. */
+  readonly answerEnd?: boolean;
+  /** TCP unless told. */
+  readonly network?: Network;
+  /** The clock of the machine unless told. */
+  readonly clock?: Clock;
+  /** Where nonces come from; the system unless told. */
+  readonly random?: Random;
   /** How long each wait may take, in milliseconds (20,000 unless told). */
   readonly timeoutMs?: number;
 }
 
 /** One first-level element as it arrived. */
 export interface Received {
-  /** Milliseconds on the clock of `performance.now()`. */
+  /** Milliseconds on the client's clock. */
   readonly at: number;
   readonly xml: string;
 }
@@ -60,14 +78,19 @@ export interface WaitOptions {
   readonly since?: number;
 }
 
-interface Waiter {
-  readonly matches: (xml: string) => boolean;
-  readonly resolve: (received: Received) => void;
-  readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
-}
-
 const CONDITION = /<([a-z-]+)[^>]*xmlns=["']urn:ietf:params:xml:ns:xmpp-streams["']/;
+
+const tcp = new TcpNetwork({ clock: systemClock, log: silentLog });
+
+let context: SecureContext | undefined;
+
+/** One context does for thousands of clients that show no certificate. */
+const anonymous: CertificateSource = {
+  contextFor: () => {
+    context ??= createSecureContext();
+    return context;
+  },
+};
 
 /** A client connection. Errors of the connection are part of `ended`; only failed steps and waits throw. */
 export class RawClient {
@@ -80,21 +103,26 @@ export class RawClient {
   /** The full JID the server bound. */
   jid = "";
   #options: RawClientOptions;
-  #socket: Socket | TLSSocket | undefined;
+  #clock: Clock;
+  #transport: Transport | undefined;
+  #dialling: AbortController | undefined;
   #scanner: StanzaScanner;
   #decoder = new StringDecoder("utf8");
-  #waiters = new Set<Waiter>();
+  #waits: Waits<Received>;
   #resolveEnded: (ending: Ending) => void = () => undefined;
   #closingTagSent = false;
   #closingTag = false;
   #streamError: string | undefined;
   #fin = false;
-  #code: string | undefined;
+  #endSent = false;
   #destroyed = false;
+  #isOver = false;
   #ids = 0;
 
   constructor(options: RawClientOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#waits = new Waits(this.#clock);
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -124,26 +152,45 @@ export class RawClient {
     return this.#options.security ?? "starttls";
   }
 
-  /** The socket that is written to: the TLS one once there is one. Throws before `connect()`. */
-  get socket(): Socket {
-    if (this.#socket === undefined) throw new Error("not connected");
-    return this.#socket;
+  /** What TLS was agreed on; undefined before TLS. */
+  get tls(): TlsInfo | undefined {
+    return this.#transport?.tls;
+  }
+
+  /** What was sent and has not left this side yet, in bytes or nearly so: more than nothing when the server does not read. */
+  get unsent(): number {
+    return this.#transport?.buffered ?? 0;
+  }
+
+  /** Whether what is sent now can still leave. */
+  get writable(): boolean {
+    return this.#transport !== undefined && !this.#isOver && !this.#endSent;
   }
 
   /** Opens the TCP connection, and TLS with `direct`. Sends nothing. */
   async connect(): Promise<void> {
-    const socket = connectTcp({ host: this.#options.host, port: this.#options.port, noDelay: true });
-    this.#attach(socket);
-    await once(socket, "connect");
-    if (this.#security === "direct") await this.#wrap(socket);
+    const { host, port, network = tcp } = this.#options;
+    this.#dialling = new AbortController();
+    const transport = await network.dial({ host, port, signal: this.#dialling.signal });
+    this.#dialling = undefined;
+    this.#transport = transport;
+    transport.setReader({
+      onData: (data) => this.#scanner.write(this.#decoder.write(data)),
+      onEnd: () => {
+        this.#fin = true;
+        if (this.#options.answerEnd !== false) this.halfClose();
+      },
+      onDrain: () => undefined,
+      onClose: (end) => this.#finish(end),
+    });
+    if (this.#security === "direct") await this.#secure(transport);
   }
 
   /** Opens a stream and returns the server's features. */
   async open(): Promise<string> {
     this.#scanner.reset();
     this.#decoder = new StringDecoder("utf8");
-    const since = this.received.length;
-    const features = this.#next((xml) => xml.startsWith("<stream:features"), { since });
+    const features = this.#next((xml) => xml.startsWith("<stream:features"));
     this.send(
       `<?xml version='1.0'?><stream:stream xmlns='${NS.client}' xmlns:stream='${NS.streams}' to='${this.#options.domain}' version='1.0'>`,
     );
@@ -156,7 +203,7 @@ export class RawClient {
     const answer = this.#next((xml) => xml.startsWith("<proceed") || xml.startsWith("<failure"));
     this.send(`<starttls xmlns='${NS.tls}'/>`);
     if (!(await answer).xml.startsWith("<proceed")) throw new Error("the server refused STARTTLS");
-    await this.#wrap(this.socket);
+    if (this.#transport !== undefined) await this.#secure(this.#transport);
   }
 
   /** Opens a stream and logs in (RFC 6120 §6); afterwards the next stream is open. Throws when it is refused. */
@@ -164,7 +211,11 @@ export class RawClient {
     await this.open();
     const mechanism = this.#options.mechanism ?? "SCRAM-SHA-1";
     const { username = "", password = "" } = this.#options;
-    const exchange = saslExchange(mechanism, { username, password, binding: this.#binding(mechanism) });
+    const exchange = saslExchange(
+      mechanism,
+      { username, password, binding: this.#binding(mechanism) },
+      this.#options.random,
+    );
     let answer = this.#next(isSasl);
     this.send(`<auth xmlns='${NS.sasl}' mechanism='${mechanism}'>${exchange.initial}</auth>`);
     for (;;) {
@@ -210,9 +261,31 @@ export class RawClient {
     this.send(xml);
   }
 
-  /** Writes text as it is. Does nothing once the connection is gone. */
-  send(xml: string): void {
-    if (this.#socket?.writable) this.#socket.write(xml);
+  /** Writes text as it is, garbage included. Does nothing once the connection is gone. */
+  send(text: string): void {
+    this.#transport?.write(text);
+  }
+
+  /** Stops reading: the server feels back-pressure once the buffers in between are full. */
+  stopReading(): void {
+    this.#transport?.pause();
+  }
+
+  /** Reads again after `stopReading`. */
+  goOn(): void {
+    this.#transport?.resume();
+  }
+
+  /** Ends our side of the connection (FIN) without a closing tag; reading goes on. */
+  halfClose(): void {
+    this.#endSent = true;
+    this.#transport?.end();
+  }
+
+  /** Breaks the connection: the server sees a reset. */
+  reset(): void {
+    this.#destroyed = true;
+    this.#transport?.reset();
   }
 
   /** Resolves with the first element that matches, already received or yet to come; rejects at the time limit or the end. */
@@ -221,7 +294,7 @@ export class RawClient {
       const received = this.received[index];
       if (received !== undefined && matches(received.xml)) return Promise.resolve(received);
     }
-    return this.#next(matches, timeoutMs === undefined ? {} : { timeoutMs });
+    return this.#next(matches, timeoutMs);
   }
 
   /** Closes the stream in order (RFC 6120 §4.4): closing tag, wait for the server's, end. Resolves at the end. */
@@ -230,80 +303,60 @@ export class RawClient {
       this.#closingTagSent = true;
       this.send("</stream:stream>");
     }
-    if (this.#closingTag) this.#socket?.end();
-    const timer = setTimeout(() => this.destroy(), this.#options.timeoutMs ?? 20_000);
+    if (this.#closingTag) this.halfClose();
+    const timer = this.#clock.setTimer(this.#options.timeoutMs ?? 20_000, () => this.destroy());
     const ending = await this.ended;
-    clearTimeout(timer);
+    timer.cancel();
     return ending;
   }
 
   /** Drops the connection without a word. */
   destroy(): void {
     this.#destroyed = true;
-    this.#socket?.destroy();
-    if (this.#socket === undefined) this.#finish();
+    this.#dialling?.abort();
+    if (this.#transport === undefined) this.#finish({ orderly: false });
+    else this.#transport.destroy();
   }
 
-  #attach(socket: Socket | TLSSocket): void {
-    this.#socket = socket;
-    socket.on("data", (data: Buffer) => this.#scanner.write(this.#decoder.write(data)));
-    socket.on("end", () => {
-      this.#fin = true;
-    });
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      this.#code ??= error.code ?? error.message;
-    });
-    socket.on("close", () => {
-      if (this.#socket === socket) this.#finish();
-    });
-  }
-
-  async #wrap(socket: Socket): Promise<void> {
-    socket.removeAllListeners("data");
-    const secure = connectTls({
-      socket,
-      servername: this.#options.domain,
-      rejectUnauthorized: false,
-      ALPNProtocols: ["xmpp-client"],
-      ...this.#options.tls,
-    });
+  async #secure(transport: Transport): Promise<void> {
     // What the server says next begins a stream, whether it was asked to or not.
     this.#scanner.reset();
-    this.#attach(secure);
-    await once(secure, "secureConnect");
+    const { domain, certificates = anonymous, verify = false } = this.#options;
+    const tls = await transport.startTls({
+      role: "client",
+      certificates,
+      serverName: tlsNameOf(domain),
+      localName: undefined,
+      alpn: ["xmpp-client"],
+    });
+    if (!verify || certificateNames(tls, domain)) return;
+    this.destroy();
+    throw new Error(`the certificate is not valid for ${domain}: ${tls.chainError ?? tls.peerNames.join(", ")}`);
   }
 
   #binding(mechanism: ClientMechanism): Buffer | undefined {
     if (!mechanism.endsWith("-PLUS")) return undefined;
-    const socket = this.#socket;
-    if (socket === undefined || !("exportKeyingMaterial" in socket)) throw new Error("channel binding needs TLS");
-    return socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0));
+    const binding = this.tls?.exporter();
+    if (binding === undefined) throw new Error("channel binding needs TLS 1.3");
+    return binding;
   }
 
   #take(xml: string): void {
-    const received = { at: performance.now(), xml };
+    const received = { at: this.#clock.now(), xml };
     if (this.#options.record !== false) this.received.push(received);
     if (xml.startsWith("<stream:error")) this.#streamError = CONDITION.exec(xml)?.[1] ?? "unknown";
     this.onElement?.(xml);
-    for (const waiter of this.#waiters) {
-      if (!waiter.matches(xml)) continue;
-      this.#waiters.delete(waiter);
-      clearTimeout(waiter.timer);
-      waiter.resolve(received);
-    }
+    this.#waits.tell(received);
   }
 
-  #next(matches: (xml: string) => boolean, options: WaitOptions = {}): Promise<Received> {
-    return new Promise((resolve, reject) => {
-      const limit = options.timeoutMs ?? this.#options.timeoutMs ?? 20_000;
-      const place = new Error(`${this.jid || this.#options.domain}: nothing matched within ${limit} ms`);
-      const timer = setTimeout(() => {
-        this.#waiters.delete(waiter);
-        reject(place);
-      }, limit);
-      const waiter: Waiter = { matches, resolve, reject, timer };
-      this.#waiters.add(waiter);
-    });
+  #next(matches: (xml: string) => boolean, timeoutMs?: number): Promise<Received> {
+    const limit = timeoutMs ?? this.#options.timeoutMs ?? 20_000;
+    const name = this.jid || this.#options.domain;
+    return this.#waits.next(
+      ({ xml }) => matches(xml),
+      limit,
+      () => `${name}: nothing matched`,
+    );
   }
 
   #answerClose(): void {
@@ -311,24 +364,21 @@ export class RawClient {
     if (this.#options.answerClose === false) return;
     if (!this.#closingTagSent) this.send("</stream:stream>");
     this.#closingTagSent = true;
-    this.#socket?.end();
+    this.halfClose();
   }
 
-  #finish(): void {
-    const how = this.#fin ? "fin" : this.#destroyed ? "local" : "reset";
+  #finish({ error }: TransportEnd): void {
+    this.#isOver = true;
+    const broke = error !== undefined && !this.#destroyed;
     const ending: Ending = {
       streamError: this.#streamError,
       closingTag: this.#closingTag,
-      how: this.#code === undefined || this.#destroyed ? how : "reset",
-      code: this.#code,
-      at: performance.now(),
+      how: broke ? "reset" : this.#fin ? "fin" : this.#destroyed ? "local" : "reset",
+      code: error === undefined ? undefined : (codeOf(error) ?? error.message),
+      at: this.#clock.now(),
     };
     this.#resolveEnded(ending);
-    for (const waiter of this.#waiters) {
-      clearTimeout(waiter.timer);
-      waiter.reject(new Error(`the connection ended while waiting: ${JSON.stringify(ending)}`));
-    }
-    this.#waiters.clear();
+    this.#waits.fail(() => `the connection ended while waiting: ${JSON.stringify(ending)}`);
   }
 }
 
@@ -347,17 +397,4 @@ function isSasl(xml: string): boolean {
 
 function textOf(xml: string): string {
   return />([^<]*)</.exec(xml)?.[1] ?? "";
-}
-
-function once(socket: Socket, event: "connect" | "secureConnect"): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const closed = (): void => reject(new Error(`the connection closed before "${event}"`));
-    socket.once("error", reject);
-    socket.once("close", closed);
-    socket.once(event, () => {
-      socket.removeListener("error", reject);
-      socket.removeListener("close", closed);
-      resolve();
-    });
-  });
 }

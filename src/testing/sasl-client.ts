@@ -1,7 +1,8 @@
 // The client's half of PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677, RFC 9266), written apart from the server's so that
 // one cannot hide the other's mistakes. For tests: it computes synchronously and does not prepare passwords.
 
-import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from "node:crypto";
+import { type Random, systemRandom } from "../util/random.ts";
 
 /** The mechanisms a test client can use. */
 export type ClientMechanism = "PLAIN" | "SCRAM-SHA-1" | "SCRAM-SHA-256" | "SCRAM-SHA-1-PLUS" | "SCRAM-SHA-256-PLUS";
@@ -24,9 +25,14 @@ export interface SaslCredentials {
 }
 
 /** Starts a login. It blocks for the key derivation when a SCRAM challenge is answered. */
-export function saslExchange(mechanism: ClientMechanism, credentials: SaslCredentials): SaslExchange {
+export function saslExchange(
+  mechanism: ClientMechanism,
+  credentials: SaslCredentials,
+  random: Random = systemRandom,
+): SaslExchange {
   if (mechanism === "PLAIN") return plain(credentials);
-  return scram(mechanism.includes("256") ? "sha256" : "sha1", mechanism.endsWith("-PLUS"), credentials);
+  const digest = mechanism.includes("256") ? "sha256" : "sha1";
+  return scram(digest, mechanism.endsWith("-PLUS"), credentials, random.bytes(18).toString("base64"));
 }
 
 function plain({ username, password }: SaslCredentials): SaslExchange {
@@ -39,10 +45,9 @@ function plain({ username, password }: SaslCredentials): SaslExchange {
   };
 }
 
-function scram(digest: "sha1" | "sha256", plus: boolean, credentials: SaslCredentials): SaslExchange {
+function scram(digest: "sha1" | "sha256", plus: boolean, credentials: SaslCredentials, nonce: string): SaslExchange {
   const header = plus ? "p=tls-exporter,," : "n,,";
   const binding = plus ? Buffer.concat([Buffer.from(header), credentials.binding ?? Buffer.alloc(0)]) : header;
-  const nonce = randomBytes(18).toString("base64");
   const name = credentials.username.replaceAll("=", "=3D").replaceAll(",", "=2C");
   const bare = `n=${name},r=${nonce}`;
   let expected: Buffer | undefined;

@@ -47,7 +47,7 @@ export class MessageLedger {
    * closing tag, or whose connection is gone, writes nothing any more.
    */
   send(client: RawClient, to: string, content = "<body>hear me</body>"): boolean {
-    if (!client.socket.writable) return false;
+    if (!client.writable) return false;
     const id = `m${this.#messages.size}`;
     this.#messages.set(id, { from: client.jid, to, live: [], offline: [], returned: [], lost: 0 });
     client.send(`<message to='${to}' type='chat' id='${id}'>${content}</message>`);

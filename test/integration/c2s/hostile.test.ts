@@ -374,10 +374,10 @@ describe("hostile input from a client", () => {
     ] as const) {
       it(`a client that sends ${what} and never reads the answers is slowed down, then ended`, async () => {
         const client = await running.login("juliet", "deaf", { record: false });
-        client.socket.pause();
+        client.stopReading();
         client.send(request("x".repeat(8 * KIB)).repeat(4000));
         await waitUntil(() => running.server.status().sessions === 1, "the session to end");
-        assert.ok(client.socket.writableLength > 0, "the server did not take in all of it");
+        assert.ok(client.unsent > 0, "the server did not take in all of it");
         await waitUntil(() => running.server.status().connections === 1, "the connection to be gone");
         client.destroy();
       }).timeout(30_000);
@@ -387,7 +387,7 @@ describe("hostile input from a client", () => {
       const slow = await running.login("juliet", "slow", { record: false });
       slow.presence();
       await waitUntil(() => running.server.status().sessions === 2, "the session");
-      slow.socket.pause();
+      slow.stopReading();
       const sender = await running.login("romeo", "sender", { record: false });
       const body = "x".repeat(8 * KIB);
       sender.send(`<message to='juliet@a.test/slow'><body>${body}</body></message>`.repeat(4000));
@@ -404,7 +404,7 @@ describe("hostile input from a client", () => {
       const broken = await running.login("juliet", "broken");
       broken.presence();
       await broken.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
-      broken.socket.pause();
+      broken.stopReading();
       broken.send("<a></b>");
       await waitUntil(() => running.server.status().sessions === 1, "the session to end");
       assert.equal(running.server.status().connections, 2, "the connection is still closing");
@@ -422,7 +422,7 @@ describe("hostile input from a client", () => {
         const client = await running.login("juliet", how, { security: "direct" });
         client.send("<message to='romeo@a.test/witness'><body>cut");
         await clock.sleep(10);
-        if (how === "end") client.socket.end();
+        if (how === "end") client.halfClose();
         else client.destroy();
         await client.ended;
       }

@@ -94,7 +94,7 @@ describe("clients at a shutdown", () => {
   it("do not hold up the shutdown when one of them never closes", async () => {
     const silent = await running.login("romeo", "1", { answerClose: false });
     const polite = await running.login("juliet", "1");
-    silent.socket.pause();
+    silent.stopReading();
     const report = await running.stop();
     assert.equal((await polite.ended).how, "fin");
     assert.deepEqual((report.sections.sessions as ClosedSessions).named, ["romeo@a.test/1"]);
