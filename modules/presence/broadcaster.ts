@@ -71,6 +71,17 @@ export class Broadcaster {
     return true;
   }
 
+  /** Whom the session sent directed presence to that has not been taken back. */
+  directedOf(session: Session): readonly Jid[] {
+    return [...(this.#standings.get(session)?.directed.values() ?? [])];
+  }
+
+  /** Takes note of what `directedOf` returned in another process. */
+  restore(session: Session, directed: readonly Jid[]): void {
+    const standing = this.#standing(session);
+    for (const jid of directed) standing.directed.set(jid.toString(), jid);
+  }
+
   /** Tells `contact` that every available session of `account` is gone: it will not be told any more (§3.2.1, §3.3.3). */
   withdraw(account: Jid, contact: Jid, outbox: Outbox): void {
     for (const session of this.#api.sessionsOf(account)) {

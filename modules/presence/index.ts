@@ -6,6 +6,7 @@ import type { Stanza } from "../../src/stanza/stanza.ts";
 import { errorReply, StanzaError } from "../../src/stanza/stanza-error.ts";
 import { NS } from "../../src/xml/ns.ts";
 import { Broadcaster, contactOf, seesUser } from "./broadcaster.ts";
+import { presenceHandover } from "./handover.ts";
 import { availableSessions, barePresence, Outbox, sendCurrent } from "./outbox.ts";
 import { isSubscriptionType } from "./subscription-state.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -33,6 +34,7 @@ export default defineModule({
       if (session !== undefined) subscriptions.addInterested(session);
     };
     api.hook(`iq/get/${NS.roster}`, note, "early");
+    api.handover(presenceHandover(api, broadcaster, subscriptions));
     api.on("roster/changed", ({ account, item, before }) => {
       if (item.subscription !== "remove" || before === undefined || !seesUser(before)) return;
       subscriptions.removed(account, contactOf(item));

@@ -38,6 +38,10 @@ export class Subscriptions {
     this.#interested.add(session);
   }
 
+  isInterested(session: Session): boolean {
+    return this.#interested.has(session);
+  }
+
   /** Carries out what the user sent (§3.1.2, §3.2.2, §3.3.2, §3.4.2); an error is for the user. */
   async sent(account: Jid, contact: Jid, type: SubscriptionType, stanza: Stanza): Promise<StanzaError | undefined> {
     // A user always sees himself.

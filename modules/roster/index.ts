@@ -1,6 +1,7 @@
 // Rosters over XMPP (RFC 6121 §2): clients read and change their roster and are told of changes. How rosters are kept is
 // the server's business; what subscription stanzas do to them is modules/presence.
 
+import { Jid } from "../../src/jid/jid.ts";
 import {
   defineModule,
   type IqAnswer,
@@ -40,6 +41,11 @@ export default defineModule({
     api.hook(`iq/set/${NS.roster}`, (request) => sets.set(request));
     api.on("roster/changed", (change) => readers.push(change));
     api.on("session/ended", ({ session }) => readers.forget(session));
+    api.handover({
+      version: 1,
+      save: (sessions) => readers.among(sessions),
+      load: (value) => readers.restore(z.array(z.string()).parse(value)),
+    });
   },
 });
 
@@ -93,6 +99,22 @@ class RosterReaders {
     const name = session.account.toString();
     const interested = this.#interested.get(name);
     if (interested?.delete(session) && interested.size === 0) this.#interested.delete(name);
+  }
+
+  /** Returns the full JIDs of those of `sessions` that are told of changes. */
+  among(sessions: ReadonlySet<Session>): string[] {
+    const readers = [...this.#interested.values()].flatMap((interested) => [...interested]);
+    return readers.filter((session) => sessions.has(session)).map(({ jid }) => jid.toString());
+  }
+
+  /** Takes note of what `among` returned in another process; of those that did not come over nothing need be known. */
+  restore(jids: readonly string[]): void {
+    for (const text of jids) {
+      const jid = Jid.parse(text);
+      if (jid === undefined) throw new Error(`${JSON.stringify(text)} is not an address`);
+      const session = this.#api.session(jid);
+      if (session !== undefined) this.#addInterested(session);
+    }
   }
 
   #addInterested(session: Session): void {

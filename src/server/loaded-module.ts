@@ -14,7 +14,7 @@ import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
 import type { Announcements } from "./announcements.ts";
 import type { NotificationCatalogue, ServerStopping } from "./catalogue.ts";
-import type { ModuleApi, ModuleDefinition, ModuleStorage, PhaseOptions } from "./module-api.ts";
+import type { Handover, ModuleApi, ModuleDefinition, ModuleStorage, PhaseOptions } from "./module-api.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
 import type { Session } from "./session.ts";
@@ -67,6 +67,7 @@ export class LoadedModule implements ModuleApi {
   #unloaded = false;
   #tidyUp: (() => void | Promise<void>) | undefined;
   #participants = new Map<string, number>();
+  #handover: Handover | undefined;
 
   constructor(name: string, surroundings: ModuleSurroundings) {
     this.name = name;
@@ -97,6 +98,11 @@ export class LoadedModule implements ModuleApi {
     } catch (thrown) {
       this.#failed("unload", thrown);
     }
+  }
+
+  /** What the module hands over, if it said so. */
+  get handedOver(): Handover | undefined {
+    return this.#handover;
   }
 
   get state(): LifecycleState {
@@ -146,6 +152,15 @@ export class LoadedModule implements ModuleApi {
   readonly streamFeature: ModuleApi["streamFeature"] = (namespace, name) => {
     this.#register(() => this.#around.announcements.addStreamFeature(namespace, name));
   };
+
+  handover(handover: Handover): void {
+    this.#register(() => {
+      this.#handover = handover;
+      return () => {
+        this.#handover = undefined;
+      };
+    });
+  }
 
   timer(ms: number, fire: () => void): Timer {
     // Asked for by something that was still under way at unload: it will not fire, like those that were set before.

@@ -55,6 +55,29 @@ export interface PhaseOptions {
   readonly name?: string;
 }
 
+/**
+ * What a module hands over when another process takes this one's place, and what it keeps for the next start: the part of
+ * its memory that belongs to sessions which go on there. Everything else it should have in its storage anyway.
+ */
+export interface Handover {
+  /** The version of the value's shape, given to `load` with the value. */
+  readonly version: number;
+  /**
+   * Returns what the module holds for `sessions`, those that go on, as JSON. Nothing that clients or other servers send
+   * is handled between this call and the end of the process, or `undo`. A rejection makes a restart fail, and this
+   * process goes on.
+   */
+  save(sessions: ReadonlySet<Session>): Value | Promise<Value>;
+  /**
+   * Takes over what `save` returned in another process, perhaps of another version of the module. The sessions are there
+   * already, by `ModuleApi.session`. Check the value: a rejection makes a restart fail, and the other process goes on;
+   * at a plain start it is logged, and the sessions end.
+   */
+  load(value: Value, version: number): void | Promise<void>;
+  /** The other process failed: undoes what `save` did, if it did anything. */
+  undo?(): void | Promise<void>;
+}
+
 /** The server as a module sees it. */
 export interface ModuleApi {
   /** The module's name. */
@@ -99,6 +122,8 @@ export interface ModuleApi {
   announced(target: DiscoTarget): { readonly identities: readonly Identity[]; readonly features: readonly string[] };
   /** Adds an element to the stream features that a logged-in client is offered, such as roster versioning. */
   streamFeature(namespace: string, name: string): void;
+  /** Says what this module hands over at a restart; called again it replaces what was said before. */
+  handover(handover: Handover): void;
   /** Calls `fire` once, `ms` from now, unless the module unloads before. */
   timer(ms: number, fire: () => void): Timer;
 

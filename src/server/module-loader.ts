@@ -5,7 +5,7 @@ import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
 import { LoadedModule, type ModuleSurroundings } from "./loaded-module.ts";
-import type { DiscoTarget, ModuleDefinition } from "./module-api.ts";
+import type { DiscoTarget, Handover, ModuleDefinition } from "./module-api.ts";
 import { checkOptions, findModules, inOrder, type ModuleOptions } from "./module-finder.ts";
 
 /** What the loader gives to modules, and where it finds them. */
@@ -74,6 +74,11 @@ export class ModuleLoader {
   /** Unloads all modules in the reverse order of loading. */
   async unloadAll(): Promise<void> {
     for (const name of this.names.toReversed()) await this.unload(name);
+  }
+
+  /** Returns what the modules hand over, by name, in the order in which they were loaded. */
+  *handovers(): Generator<readonly [string, Handover]> {
+    for (const [name, { handedOver }] of this.#loaded) if (handedOver !== undefined) yield [name, handedOver];
   }
 
   /** Returns what the modules announce by service discovery. */

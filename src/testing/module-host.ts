@@ -5,6 +5,7 @@ import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
 import type { ModuleDefinition } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
+import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
 import { ModuleLoader } from "../server/module-loader.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { StoredRosters } from "../server/rosters.ts";
@@ -192,6 +193,16 @@ export class ModuleHost {
       { hooks, notifications, wheel: this.#wheel, log: this.#log({}), limitMs: 5_000 },
       { session, reason },
     );
+  }
+
+  /** Returns what the modules hand over for `sessions`, as it would travel. */
+  async handOver(sessions: Iterable<Session>): Promise<ModuleStates> {
+    return structuredClone(await saveModules(this.loader.handovers(), new Set(sessions)));
+  }
+
+  /** Gives the modules what others handed over; bind the sessions first. */
+  async takeOver(states: ModuleStates): Promise<void> {
+    await loadModules(this.loader.handovers(), states, this.#log({}));
   }
 
   /** Asks the hook `name` directly. */
