@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import ts from "typescript";
 import { OPTIONAL_PHASES, PHASES, type PhaseName, POINT_OF_NO_RETURN } from "../src/server/phases.ts";
+import { asError } from "../src/util/errors.ts";
 
 /** Reads a file by its path from the top of the repository. */
 export type ReadSource = (file: string) => string;
@@ -394,7 +395,7 @@ function main(args: readonly string[]): number {
     else if (text !== read(PAGE)) throw new Error(`${PAGE} says something else than the code: run \`make docs\``);
     return 0;
   } catch (thrown) {
-    process.stderr.write(`${fileURLToPath(import.meta.url)}: ${thrown instanceof Error ? thrown.message : thrown}\n`);
+    process.stderr.write(`${fileURLToPath(import.meta.url)}: ${asError(thrown).message}\n`);
     return 1;
   }
 }
