@@ -9,17 +9,26 @@ import { MemoryTransport, type MemoryWire } from "./memory-transport.ts";
 export { MemoryTransport } from "./memory-transport.ts";
 
 /** What a network in memory is made of; all but the clock may be left out. */
-export type MemoryNetworkOptions = { readonly clock: Clock; readonly random?: Random } & Partial<MemoryWire>;
+export type MemoryNetworkOptions = {
+  readonly clock: Clock;
+  readonly random?: Random;
+  /** What is different about one connection, decided when it is dialled. */
+  readonly shape?: (dialled: DialOptions) => Partial<MemoryWire>;
+  /** Told of both ends of a connection before anybody else sees them. */
+  readonly connected?: (dialled: DialOptions, near: MemoryTransport, far: MemoryTransport) => void;
+} & Partial<MemoryWire>;
 
 const ANY = new Set(["0.0.0.0", "::", ""]);
 
 /** A network in memory. Names are not resolved: the host that is dialled is the host that was listened on, or `0.0.0.0`. */
 export class MemoryNetwork implements Network {
+  #options: MemoryNetworkOptions;
   #wire: MemoryWire;
   #listeners = new Map<string, MemoryListener>();
   #nextPort = 40_000;
 
   constructor(options: MemoryNetworkOptions) {
+    this.#options = options;
     this.#wire = {
       random: systemRandom,
       latencyMs: 0,
@@ -50,7 +59,9 @@ export class MemoryNetwork implements Network {
   }
 
   async dial(options: DialOptions): Promise<Transport> {
-    const { clock, latencyMs } = this.#wire;
+    const shape = this.#options.shape?.(options);
+    const wire = shape === undefined ? this.#wire : { ...this.#wire, ...shape };
+    const { clock, latencyMs } = wire;
     await clock.sleep(2 * latencyMs, options.signal);
     if (options.signal?.aborted) throw Object.assign(new Error("aborted"), { code: "ABORT_ERR" });
     const listener = this.#find(options.host, options.port);
@@ -59,7 +70,8 @@ export class MemoryNetwork implements Network {
       throw Object.assign(new Error(text), { code: "ECONNREFUSED" });
     }
     const here = { address: "192.0.2.1", port: this.#nextPort++ };
-    const [near, far] = MemoryTransport.pair(this.#wire, here, { address: options.host, port: options.port });
+    const [near, far] = MemoryTransport.pair(wire, here, { address: options.host, port: options.port });
+    this.#options.connected?.(options, near, far);
     listener.take(far);
     return near;
   }

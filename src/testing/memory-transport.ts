@@ -28,6 +28,16 @@ export interface MemoryWire {
   readonly trusted: ReadonlySet<string>;
 }
 
+/** Who looks on at one end of a connection. */
+export interface MemoryTap {
+  /** The end's owner writes `text`, which may still be lost on the way. */
+  wrote?(text: string): void;
+  /** The end's reader is given `bytes`. */
+  read?(bytes: Buffer): void;
+  /** The end is closed: nothing more is written or read here. */
+  closed?(end: TransportEnd): void;
+}
+
 /** Where one end of a connection is. */
 export interface MemoryAddress {
   readonly address: string;
@@ -44,9 +54,9 @@ interface Hello {
 }
 
 type Packet =
-  | { readonly kind: "data"; readonly at: number; bytes: Buffer }
-  | { readonly kind: "fin" | "reset"; readonly at: number }
-  | { readonly kind: "hello"; readonly at: number; readonly hello: Hello };
+  | { readonly kind: "data"; at: number; bytes: Buffer }
+  | { readonly kind: "fin" | "reset"; at: number }
+  | { readonly kind: "hello"; at: number; readonly hello: Hello };
 
 interface Handshake {
   readonly hello: Hello;
@@ -77,6 +87,11 @@ export class MemoryTransport implements Transport {
   #handshake: Handshake | undefined;
   #tls: TlsInfo | undefined;
   #end: TransportEnd | undefined;
+  /** Nothing arrives before this moment. */
+  #heldUntil = 0;
+  #hasVanished = false;
+  /** Told of what happens at this end; set by whoever wants to know, at any time. */
+  tap: MemoryTap | undefined;
 
   private constructor(wire: MemoryWire, local: MemoryAddress, remote: MemoryAddress) {
     this.#wire = wire;
@@ -108,6 +123,13 @@ export class MemoryTransport implements Transport {
   get tls(): TlsInfo | undefined {
     return this.#tls;
   }
+  /** The other end. */
+  get peer(): MemoryTransport {
+    return this.#peer;
+  }
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
   get handshaking(): boolean {
     return this.#handshake !== undefined;
   }
@@ -122,6 +144,7 @@ export class MemoryTransport implements Transport {
 
   write(text: string): boolean {
     if (this.#isEnding || this.#isClosed || text === "") return true;
+    this.tap?.wrote?.(text);
     this.#outgoing += text;
     this.#flushSoon();
     if (this.buffered <= this.#wire.highWaterMark) return true;
@@ -183,6 +206,25 @@ export class MemoryTransport implements Transport {
     this.#close(undefined);
   }
 
+  /** Keeps whatever is on its way to this end, now and later, from arriving within the next `ms`. */
+  hold(ms: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, this.#wire.clock.now() + ms);
+    for (const packet of this.#inbox) packet.at = Math.max(packet.at, this.#heldUntil);
+  }
+
+  /** This end is gone without a word, as when its cable is pulled: the peer learns nothing, and its bytes go nowhere. */
+  vanish(): void {
+    this.#hasVanished = true;
+    this.#close(undefined);
+  }
+
+  /** This end's process is killed: its reader hears nothing more, and its peer sees what a kernel sends then. */
+  kill(): void {
+    this.#reader = undefined;
+    this.tap = undefined;
+    this.destroy();
+  }
+
   /** Breaks the connection at both ends, as a network that fails does. */
   cut(): void {
     this.#close(reset());
@@ -218,9 +260,11 @@ export class MemoryTransport implements Transport {
   }
 
   #arrive(packet: Packet): void {
+    if (packet.at < this.#heldUntil) packet.at = this.#heldUntil;
     if (this.#isClosed) {
+      if (packet.kind === "data" && this.#hasVanished) this.#inboxBytes += packet.bytes.length;
       // Nobody is here any more: whoever still sends data is told so.
-      if (packet.kind === "data") this.#peer.#arrive({ kind: "reset", at: this.#due() });
+      else if (packet.kind === "data") this.#peer.#arrive({ kind: "reset", at: this.#due() });
       return;
     }
     if (packet.kind === "data") this.#inboxBytes += packet.bytes.length;
@@ -265,6 +309,7 @@ export class MemoryTransport implements Transport {
     packet.bytes = packet.bytes.subarray(piece.length);
     if (packet.bytes.length === 0) this.#inbox.shift();
     this.#inboxBytes -= piece.length;
+    this.tap?.read?.(piece);
     this.#reader?.onData(Buffer.from(piece));
     const peer = this.#peer;
     if (peer.#owesDrain && peer.buffered === 0) {
@@ -323,6 +368,7 @@ export class MemoryTransport implements Transport {
     const orderly = this.#finReceived;
     this.#end = error === undefined ? { orderly } : { orderly, error };
     const end = this.#end;
+    this.tap?.closed?.(end);
     this.#wire.clock.setTimer(0, () => {
       handshake?.reject(error ?? failure("the connection was closed"));
       this.#reader?.onClose(end);
