@@ -2,8 +2,8 @@
 
 import type { DrainReport } from "./report.ts";
 
-/** How a run ended, as a whole. */
-export type RunOutcome = "clean" | "fatal" | "lost" | "incomplete";
+/** How a run ended, as a whole. `cancelled`: the server came back and serves on. */
+export type RunOutcome = "clean" | "fatal" | "lost" | "incomplete" | "cancelled";
 
 /** A row of the table of exit codes. */
 export interface ExitCode {
@@ -37,10 +37,12 @@ export function exitCode(name: (typeof EXIT_CODES)[number]["name"]): number {
 }
 
 /**
- * Returns how a run ended: a fatal error outweighs a loss, a loss outweighs a phase that was cut short, skipped by an
+ * Returns how a run that was not cancelled ended: a fatal error outweighs a loss, a loss outweighs a phase that was cut short, skipped by an
  * impatient signal or failed.
  */
-export function outcomeOf(report: Pick<DrainReport, "error" | "obligations" | "phases">): RunOutcome {
+export function outcomeOf(
+  report: Pick<DrainReport, "error" | "obligations" | "phases">,
+): Exclude<RunOutcome, "cancelled"> {
   if (report.error !== undefined) return "fatal";
   if (report.obligations.run.lost > 0) return "lost";
   const isComplete = report.phases.every(

@@ -38,6 +38,10 @@
  *
  * A run ends for one of three reasons: everything is done, the budget is used up, or the watchdog kills the process
  * because the event loop did not turn. In the first two cases there is a `DrainReport`.
+ *
+ * With `pointOfNoReturn: "drain"` a stop can be cancelled as long as `drain` has not begun: `lifecycle.cancel({ reason,
+ * trigger })` lets every participant that had begun take back what it did (`cancelled: () => server.listen()`), and the
+ * program runs on. The event is then `cancelled`, not `report`, so that a program which leaves at `report` stays.
  */
 
 export { type Clock, systemClock, type Timer } from "../util/clock.ts";
@@ -62,6 +66,7 @@ export type { PhaseEvent } from "./pipeline.ts";
 export { describeCount, logProgress, type ProgressLogOptions } from "./progress-log.ts";
 export { showProgress, type TerminalOptions } from "./progress-terminal.ts";
 export {
+  type CancelReport,
   type DrainReport,
   describeReport,
   type ParticipantReport,

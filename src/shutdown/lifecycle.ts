@@ -11,8 +11,9 @@ import { exitCode, outcomeOf } from "./exit-codes.ts";
 import { Obligations } from "./obligations.ts";
 import type { PhaseProgress } from "./phase-run.ts";
 import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
-import { type DrainReport, type PhaseReport, type RepeatedRequest, writeReport } from "./report.ts";
-import type { LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";
+import { type CancelReport, type DrainReport, type PhaseReport, type RepeatedRequest, writeReport } from "./report.ts";
+import type { CancelRequest, CancelResult, LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";
+import { undo } from "./undo.ts";
 import { noWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** What a lifecycle tells its listeners. */
@@ -23,13 +24,17 @@ export interface LifecycleEvents<Phase extends string = string> {
   readonly phase: PhaseEvent<Phase>;
   /** How far the phase is; several times a second during a run. */
   readonly progress: PhaseProgress<Phase>;
-  /** The run is over and its report is on disk. */
+  /** The run is over and its report is on disk: the process is to leave. */
   readonly report: DrainReport;
+  /** The run was cancelled, everything is back and its report is on disk: the process stays. */
+  readonly cancelled: DrainReport;
 }
 
 export interface LifecycleOptions<Phase extends string> {
   /** The phases in their order; the last one always runs. */
   readonly plan: readonly PhasePlan<Phase>[];
+  /** The phase from whose beginning on a run cannot be cancelled any more; the first one unless given. */
+  readonly pointOfNoReturn?: Phase;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -43,6 +48,10 @@ export interface LifecycleOptions<Phase extends string> {
   readonly reportDir?: string;
   /** How often progress is told (250 ms unless told). */
   readonly progressMs?: number;
+  /** How long those who are under way have, all together, to stop when a run is cancelled (2000 ms unless told). */
+  readonly settleMs?: number;
+  /** How long each participant has to take back what it did when a run is cancelled (5000 ms unless told). */
+  readonly undoMs?: number;
 }
 
 interface Run<Phase extends string> {
@@ -57,9 +66,22 @@ interface Run<Phase extends string> {
   error: Error | undefined;
   hurried: boolean;
   skippedToEnd: boolean;
+  startupMs: number;
+  readonly finished: Promise<DrainReport>;
+  readonly finish: (report: DrainReport) => void;
+  /** Set once the run is cancelled. */
+  cancel: Cancel | undefined;
+}
+
+interface Cancel {
+  readonly request: CancelRequest;
+  readonly atMs: number;
+  readonly done: Promise<CancelResult>;
+  readonly finish: (result: CancelResult) => void;
 }
 
 const MAX_REPEATED = 100;
+const NOTHING_TO_CANCEL = "no stop is under way";
 
 /** The life of one server. Everything that can stop it calls `stop`. */
 export class Lifecycle<Phase extends string> {
@@ -76,10 +98,8 @@ export class Lifecycle<Phase extends string> {
   #startupOver = new AbortController();
   #sections = new Map<string, () => unknown>();
   #run: Run<Phase> | undefined;
-  #finish: (report: DrainReport) => void = () => undefined;
-  #finished = new Promise<DrainReport>((resolve) => {
-    this.#finish = resolve;
-  });
+  /** Asked for while a run is being taken back; begins when everything is back. */
+  #next: Run<Phase> | undefined;
   #report: DrainReport | undefined;
 
   constructor(options: LifecycleOptions<Phase>) {
@@ -92,6 +112,7 @@ export class Lifecycle<Phase extends string> {
     });
     this.#pipeline = new Pipeline<Phase>({
       plan: options.plan,
+      ...(options.pointOfNoReturn === undefined ? {} : { pointOfNoReturn: options.pointOfNoReturn }),
       clock: options.clock,
       log: options.log,
       watchdog: this.#watchdog,
@@ -110,12 +131,20 @@ export class Lifecycle<Phase extends string> {
     return this.#startup.signal;
   }
 
-  /** What was asked for, once a stop was asked for, also while the start is still ending. */
+  /**
+   * What was asked for, once a stop was asked for, also while the start is still ending. Undefined again from the moment
+   * it is cancelled, unless another stop was asked for since.
+   */
   get request(): StopRequest | undefined {
-    return this.#run?.request;
+    return this.#asked?.request;
   }
 
-  /** The report, once the run is over. */
+  /** Whether a run has begun the phase from which there is no way back. */
+  get isPastNoReturn(): boolean {
+    return this.#pipeline.isPastNoReturn;
+  }
+
+  /** The report, once a run is over that was not cancelled. */
   get report(): DrainReport | undefined {
     return this.#report;
   }
@@ -127,7 +156,23 @@ export class Lifecycle<Phase extends string> {
 
   /** The milliseconds until the deadline of the run; undefined when none is under way. */
   get remaining(): number | undefined {
-    return this.#report === undefined ? this.#run?.budget.remaining() : undefined;
+    return this.#report === undefined ? this.#asked?.budget.remaining() : undefined;
+  }
+
+  /** How a phase ended in the run under way; undefined as long as it has not. */
+  ended(phase: Phase): PhaseReport | undefined {
+    return this.#pipeline.ended.get(phase);
+  }
+
+  /**
+   * The report of the run as far as it has come: the phases that have ended, the fates so far, and the outcome if nothing
+   * else went wrong. Undefined when no run is under way; after the run the report itself.
+   */
+  snapshot(): DrainReport | undefined {
+    if (this.#report !== undefined) return this.#report;
+    const run = this.#run;
+    if (run === undefined || this.#state !== "stopping") return undefined;
+    return this.#makeReport(run, [...this.#pipeline.ended.values()]);
   }
 
   /** Calls `listener` at each `event`; the returned function stops that. */
@@ -152,7 +197,9 @@ export class Lifecycle<Phase extends string> {
     return this.#pipeline.participants(phase);
   }
 
-  /** Adds a section to the report: `content` is called once, when the report is made, and must return plain JSON. */
+  /**
+   * Adds a section to the report: `content` is called when a report or a `snapshot` is made and must return plain JSON.
+   */
   section(name: string, content: () => unknown): void {
     this.#sections.set(name, content);
   }
@@ -189,18 +236,102 @@ export class Lifecycle<Phase extends string> {
 
   /**
    * Stops the server: the one way in for every trigger. The first call begins the run, or, during the start, remembers
-   * it and begins when the start is over; each later call gets the same promise and is noted in the report. Resolves
-   * when the last phase is over and the report is on disk, at the latest by the deadline and the last phase's floor.
-   * Never rejects.
+   * it and begins when the start is over; each later call gets the same promise and is noted in the report. One that
+   * comes while a run is being taken back begins a run of its own as soon as everything is back; its time counts from
+   * the call. Resolves when the last phase is over and the report is on disk, at the latest by the deadline and the last
+   * phase's floor; or, with outcome `cancelled`, when the run was cancelled and everything is back. Never rejects.
    */
   stop(request: StopRequest): Promise<DrainReport> {
-    if (this.#run !== undefined) {
-      this.#repeat(this.#run, request);
-      return this.#finished;
+    const asked = this.#asked;
+    if (asked !== undefined) {
+      this.#repeat(asked, request);
+      return asked.finished;
     }
+    const run = this.#newRun(request);
+    const { id, budgetMs } = run;
+    this.#log.info({ run: id, cause: request.cause, trigger: request.trigger, budgetMs }, `stop: ${request.reason}`);
+    if (this.#run !== undefined) {
+      this.#next = run;
+      return run.finished;
+    }
+    this.#run = run;
+    void this.#carryOut(run);
+    return run.finished;
+  }
+
+  /**
+   * Cancels the stop under way and brings everything back, if the point of no return has not been passed. The phase
+   * under way ends: the signals of its participants abort, they are given a moment, and then everybody who had begun
+   * takes back what they did (`Participant.cancelled`), the last first, each within its limit. Then the state is
+   * `running` again, participants stay attached, and `stop` resolves with a report of outcome `cancelled`.
+   *
+   * Resolves when everything is back, or at once with the reason why it is too late: nothing to cancel, a stop during
+   * the start (which has ended the start), a fatal error, a third signal, or a phase from which there is no way back. A
+   * second call while the first is carried out gets the same answer. Never rejects.
+   */
+  cancel(request: CancelRequest): Promise<CancelResult> {
+    const run = this.#run;
+    if (run?.cancel !== undefined) return run.cancel.done;
+    const why = this.#whyNotCancel(run);
+    if (run === undefined || why !== undefined) {
+      this.#log.info({ trigger: request.trigger, why }, `not cancelled: ${request.reason}`);
+      return Promise.resolve({ cancelled: false, why: why ?? NOTHING_TO_CANCEL });
+    }
+    const { promise, resolve } = withResolver<CancelResult>();
+    run.cancel = { request, atMs: Math.round(this.#clock.now() - run.startedAt), done: promise, finish: resolve };
+    this.#log.info({ run: run.id, trigger: request.trigger }, `cancel: ${request.reason}`);
+    // A server that is to stay is not killed for being slow.
+    this.#watchdog.disarm();
+    this.#pipeline.cancel();
+    return promise;
+  }
+
+  /** The second signal: what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under way. */
+  hurry(trigger: string): void {
+    const run = this.#asked;
+    if (run === undefined || this.#report !== undefined) return;
+    this.#log.warn({ trigger, remainingMs: run.budget.remaining(), hurryMs: this.#options.hurryMs }, "told to hurry");
+    run.hurried = true;
+    run.budget.shrink(this.#options.hurryMs);
+    if (run !== this.#run) return;
+    this.#watchdog.bringForward(run.budget.latest());
+    this.#pipeline.budgetShrank();
+  }
+
+  /** The third signal: all phases but the last are cut off or skipped. Does nothing unless a run is under way. */
+  skipToEnd(trigger: string): void {
+    const run = this.#asked;
+    if (run === undefined || this.#report !== undefined) return;
+    this.#log.warn({ trigger, phase: this.progress?.phase }, "told to skip to the last phase");
+    run.skippedToEnd = true;
+    run.budget.shrink(this.#options.hurryMs);
+    if (run !== this.#run) return;
+    this.#watchdog.bringForward(run.budget.latest());
+    this.#startupOver.abort();
+    this.#pipeline.budgetShrank();
+    this.#pipeline.skipToEnd();
+  }
+
+  /** The run that was asked for and not cancelled. */
+  get #asked(): Run<Phase> | undefined {
+    return this.#run?.cancel === undefined ? this.#run : this.#next;
+  }
+
+  #whyNotCancel(run: Run<Phase> | undefined): string | undefined {
+    if (run === undefined) return NOTHING_TO_CANCEL;
+    if (this.#report !== undefined) return "the server has stopped";
+    if (this.#state !== "stopping") return "the stop was asked for during the start, which is being ended";
+    if (run.error !== undefined) return `a fatal error made the stop necessary: ${run.error.message}`;
+    if (run.skippedToEnd) return "it was told to skip to the last phase";
+    if (!this.#pipeline.isPastNoReturn) return undefined;
+    return `phase "${this.#pipeline.reached}" has begun, and there is no way back from it`;
+  }
+
+  #newRun(request: StopRequest): Run<Phase> {
     const { plan, clock, random } = this.#options;
     const budgetMs = request.budgetMs ?? this.#options.budgetMs;
-    const run: Run<Phase> = {
+    const { promise, resolve } = withResolver<DrainReport>();
+    return {
       request,
       id: random.id(),
       budget: new Budget({ clock, totalMs: budgetMs, plan: plan.filter((phase) => isWanted(phase, request)) }),
@@ -212,38 +343,11 @@ export class Lifecycle<Phase extends string> {
       error: request.error,
       hurried: false,
       skippedToEnd: false,
+      startupMs: 0,
+      finished: promise,
+      finish: resolve,
+      cancel: undefined,
     };
-    this.#run = run;
-    this.#log.info(
-      { run: run.id, cause: request.cause, trigger: request.trigger, budgetMs },
-      `stop: ${request.reason}`,
-    );
-    void this.#carryOut(run);
-    return this.#finished;
-  }
-
-  /** The second signal: what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under way. */
-  hurry(trigger: string): void {
-    const run = this.#run;
-    if (run === undefined || this.#report !== undefined) return;
-    this.#log.warn({ trigger, remainingMs: run.budget.remaining(), hurryMs: this.#options.hurryMs }, "told to hurry");
-    run.hurried = true;
-    run.budget.shrink(this.#options.hurryMs);
-    this.#watchdog.bringForward(run.budget.latest());
-    this.#pipeline.budgetShrank();
-  }
-
-  /** The third signal: all phases but the last are cut off or skipped. Does nothing unless a run is under way. */
-  skipToEnd(trigger: string): void {
-    const run = this.#run;
-    if (run === undefined || this.#report !== undefined) return;
-    this.#log.warn({ trigger, phase: this.progress?.phase }, "told to skip to the last phase");
-    run.skippedToEnd = true;
-    run.budget.shrink(this.#options.hurryMs);
-    this.#watchdog.bringForward(run.budget.latest());
-    this.#startupOver.abort();
-    this.#pipeline.budgetShrank();
-    this.#pipeline.skipToEnd();
   }
 
   #repeat(run: Run<Phase>, request: StopRequest): void {
@@ -260,18 +364,52 @@ export class Lifecycle<Phase extends string> {
     this.#watchdog.arm(run.budget.latest());
     this.#watchdog.running("start-up", []);
     if (this.#state === "starting") await this.#endOfStart(run);
-    const startupMs = Math.round(this.#clock.now() - run.startedAt);
+    run.startupMs = Math.round(this.#clock.now() - run.startedAt);
     this.obligations.begin();
     this.#enter("stopping");
     const phases = await this.#pipeline.run(run.request, run.budget);
-    const report = this.#makeReport(run, phases, startupMs);
+    if (run.cancel !== undefined) {
+      await this.#comeBack(run, run.cancel, phases);
+      return;
+    }
+    const report = this.#makeReport(run, phases);
     this.#report = report;
     this.#save(report);
     this.#watchdog.disarm();
     this.#enter("stopped");
     this.#log.info({ run: run.id, outcome: report.outcome, exitCode: report.exitCode }, "stopped");
     this.#events.notify("report", report);
-    this.#finish(report);
+    run.finish(report);
+  }
+
+  /** Takes back what was begun and serves on; or stops again, if that was asked for meanwhile. */
+  async #comeBack(run: Run<Phase>, cancel: Cancel, phases: readonly PhaseReport[]): Promise<void> {
+    const { request, atMs } = cancel;
+    const { clock, log, settleMs = 2_000, undoMs = 5_000 } = this.#options;
+    const undone = await undo({
+      begun: this.#pipeline.begun,
+      reason: request.reason,
+      clock,
+      log,
+      settleMs,
+      undoMs,
+    });
+    const report = this.#makeReport(run, phases, { reason: request.reason, trigger: request.trigger, atMs, undone });
+    this.#pipeline.reset();
+    this.obligations.end();
+    this.#save(report);
+    const next = this.#next;
+    this.#run = next;
+    this.#next = undefined;
+    this.#enter("running");
+    log.info({ run: run.id, trigger: request.trigger }, "the stop was cancelled; serving on");
+    this.#events.notify("cancelled", report);
+    run.finish(report);
+    const failed = undone.filter(({ outcome }) => outcome !== "done");
+    cancel.finish({ cancelled: true, failed: failed.map(({ name, error = "" }) => ({ name, error })) });
+    if (next === undefined) return;
+    if (next.skippedToEnd) this.#pipeline.skipToEnd();
+    void this.#carryOut(next);
   }
 
   /** Waits for the start to end, as long as the phases can spare the time. */
@@ -295,9 +433,9 @@ export class Lifecycle<Phase extends string> {
     this.#events.notify("state", request === undefined ? { state } : { state, request });
   }
 
-  #makeReport(run: Run<Phase>, phases: readonly PhaseReport[], startupMs: number): DrainReport {
+  #makeReport(run: Run<Phase>, phases: readonly PhaseReport[], cancelled?: CancelReport): DrainReport {
     const { cause, reason, trigger } = run.request;
-    const { error } = run;
+    const { error, startupMs } = run;
     const body = {
       version: 1 as const,
       id: run.id,
@@ -316,7 +454,9 @@ export class Lifecycle<Phase extends string> {
       sections: this.#makeSections(),
       repeatedRequests: run.repeated,
       repeatedCount: run.repeatedCount,
+      ...(cancelled === undefined ? {} : { cancelled }),
     };
+    if (cancelled !== undefined) return { ...body, outcome: "cancelled", exitCode: 0 };
     const outcome = outcomeOf(body);
     return { ...body, outcome, exitCode: exitCode(outcome) };
   }
@@ -344,4 +484,12 @@ export class Lifecycle<Phase extends string> {
       this.#log.error({ err: asError(thrown), reportDir, report }, "the drain report could not be written");
     }
   }
+}
+
+function withResolver<Value>(): { readonly promise: Promise<Value>; readonly resolve: (value: Value) => void } {
+  let resolve: (value: Value) => void = () => undefined;
+  const promise = new Promise<Value>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }

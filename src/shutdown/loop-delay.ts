@@ -16,8 +16,10 @@ const RESOLUTION_MS = 5;
 export function measureLoopDelay<Phase extends string>(lifecycle: Lifecycle<Phase>): void {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   lifecycle.on("state", ({ state }) => {
-    if (state === "stopping") delay.enable();
-    else delay.disable();
+    if (state === "stopping") {
+      delay.reset();
+      delay.enable();
+    } else delay.disable();
   });
   // The histogram holds the time between two looks, which is the resolution when nothing was in the way.
   const beyond = (nanoseconds: number): number => Math.max(0, Math.round(nanoseconds / 1e6) - RESOLUTION_MS);

@@ -66,6 +66,15 @@ export class Obligations implements ObligationSink {
     this.#hasBegun = true;
   }
 
+  /** Ends the account of a run that was cancelled: its sums count as those of the running server, its names are dropped. */
+  end(): void {
+    addTo(this.#running, this.#run);
+    this.#run = emptyTotals();
+    this.#destinations.clear();
+    this.#names = 0;
+    this.#hasBegun = false;
+  }
+
   settle(destination: string, fate: Fate, detail: Parameters<ObligationSink["settle"]>[2]): void {
     if (!this.#hasBegun) {
       count(this.#running, fate, detail.evidence);
@@ -119,6 +128,12 @@ function emptyTotals(): Totals {
 function count(totals: Totals, fate: Fate, evidence: Evidence | undefined): void {
   totals[fate]++;
   if (evidence !== undefined) totals.evidence[evidence]++;
+}
+
+function addTo(totals: Totals, more: FateTotals): void {
+  for (const fate of ["proved", "stored", "returned", "dropped", "lost"] as const) totals[fate] += more[fate];
+  for (const evidence of Object.keys(totals.evidence) as Evidence[])
+    totals.evidence[evidence] += more.evidence[evidence];
 }
 
 function copy(totals: FateTotals): FateTotals {

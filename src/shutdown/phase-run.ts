@@ -41,6 +41,14 @@ export interface PhaseRunOptions<Phase extends string> {
   readonly watchdog: Watchdog;
 }
 
+/** A participant that has begun. */
+export interface Begun<Phase extends string> {
+  readonly phase: Phase;
+  readonly participant: Participant<Phase>;
+  /** Resolves when its own work has settled, well or badly; undefined when it had settled at once. */
+  readonly settled: Promise<void> | undefined;
+}
+
 interface Entry<Phase extends string> {
   readonly participant: Participant<Phase>;
   readonly group: number;
@@ -63,6 +71,7 @@ const MAX_BLOCKERS = 10;
 export class PhaseRun<Phase extends string> {
   #options: PhaseRunOptions<Phase>;
   #entries: Entry<Phase>[] = [];
+  #begun: Begun<Phase>[] = [];
   #group = -1;
   #startedAt = 0;
   #deadline: Deadline | undefined;
@@ -78,6 +87,11 @@ export class PhaseRun<Phase extends string> {
   /** Whether the phase takes in no more participants. */
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  /** Who has begun, in the order of beginning. */
+  get begun(): readonly Begun<Phase>[] {
+    return this.#begun;
   }
 
   /** Runs the phase to its end: all settled and all leases released, or out of time. Never rejects. */
@@ -207,11 +221,12 @@ export class PhaseRun<Phase extends string> {
     }
     this.#tellWatchdog();
     watchdog.executing(participant.name);
+    let settled: Promise<void> | undefined;
     try {
       const pending = participant.run(this.#context(entry));
       if (pending === undefined) this.#settle(entry, "done");
       else {
-        Promise.resolve(pending).then(
+        settled = Promise.resolve(pending).then(
           () => this.#settle(entry, "done"),
           (thrown: unknown) => this.#settle(entry, "failed", thrown),
         );
@@ -220,21 +235,25 @@ export class PhaseRun<Phase extends string> {
       this.#settle(entry, "failed", thrown);
     } finally {
       watchdog.idle();
+      this.#begun.push({ phase: this.#options.phase, participant, settled });
     }
   }
 
   #context(entry: Entry<Phase>): PhaseContext<Phase> {
-    const { phase, cause, reason } = this.#options;
+    const { phase, cause, reason, clock } = this.#options;
+    const deadline = (): number => {
+      const phaseAt = this.#deadline?.at ?? this.#startedAt;
+      return Math.min(phaseAt, entry.deadline?.at ?? phaseAt);
+    };
     return {
       phase,
       cause,
       reason,
       signal: entry.controller.signal,
-      remaining: () => {
-        if (entry.state === "over") return 0;
-        const phaseMs = this.#deadline?.remaining() ?? 0;
-        return Math.min(phaseMs, entry.deadline?.remaining() ?? phaseMs);
+      get deadline() {
+        return deadline();
       },
+      remaining: () => (entry.state === "over" ? 0 : Math.max(0, deadline() - clock.now())),
       lease: (name) => entry.leases.take(name),
       progress: (progress) => {
         entry.progress = progress;
@@ -307,7 +326,7 @@ export class PhaseRun<Phase extends string> {
   }
 
   #outcome(): Outcome {
-    if (this.#over === "told to skip") return "skipped";
+    if (this.#over === "told to skip" || this.#over === "cancelled") return "skipped";
     if (this.#over === "out of time" && this.#entries.length > 0) return "timed-out";
     if (this.#entries.some((entry) => entry.outcome === "timed-out")) return "timed-out";
     return this.#entries.some((entry) => entry.outcome === "failed") ? "failed" : "done";

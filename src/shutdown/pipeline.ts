@@ -6,7 +6,7 @@ import type { Clock } from "../util/clock.ts";
 import { MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Budget } from "./budget.ts";
-import { type PhaseProgress, PhaseRun, repeat } from "./phase-run.ts";
+import { type Begun, type PhaseProgress, PhaseRun, repeat } from "./phase-run.ts";
 import type { PhaseReport, SkipReason } from "./report.ts";
 import type { Participant, PhasePlan, StopRequest } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -30,6 +30,8 @@ export type PhaseEvent<Phase extends string = string> =
 
 export interface PipelineOptions<Phase extends string> {
   readonly plan: readonly PhasePlan<Phase>[];
+  /** The phase whose beginning cannot be taken back; the first one unless given. */
+  readonly pointOfNoReturn?: Phase;
   readonly clock: Clock;
   readonly log: Logger;
   readonly watchdog: Watchdog;
@@ -39,11 +41,17 @@ export interface PipelineOptions<Phase extends string> {
   readonly onProgress: (progress: PhaseProgress<Phase>) => void;
 }
 
-/** The phases of a server and who takes part in them. It runs once. */
+/** The phases of a server and who takes part in them. It runs once, and again after each `reset`. */
 export class Pipeline<Phase extends string> {
   #options: PipelineOptions<Phase>;
   #participants = new Map<Phase, Participant<Phase>[]>();
-  #ended = new Set<Phase>();
+  #ended = new Map<Phase, PhaseReport>();
+  /** Who has begun in the phases that have ended, in the order of beginning. */
+  #begun: Begun<Phase>[] = [];
+  /** The place in the plan of the last phase that was begun or passed over. */
+  #reached = -1;
+  #noReturnAt: number;
+  #isCancelled = false;
   #current: { readonly phase: Phase; readonly run: PhaseRun<Phase>; readonly isLast: boolean } | undefined;
   #budget: Budget<Phase> | undefined;
   #startedAt = 0;
@@ -54,6 +62,33 @@ export class Pipeline<Phase extends string> {
   constructor(options: PipelineOptions<Phase>) {
     this.#options = options;
     for (const { name } of options.plan) this.#participants.set(name, []);
+    const { pointOfNoReturn } = options;
+    this.#noReturnAt =
+      pointOfNoReturn === undefined ? 0 : options.plan.findIndex(({ name }) => name === pointOfNoReturn);
+    if (this.#noReturnAt < 0) {
+      throw new MorendoError("MORENDO_PHASE_UNKNOWN", `the point of no return: there is no phase "${pointOfNoReturn}"`);
+    }
+  }
+
+  /** Whether the run has begun a phase from which there is no way back. */
+  get isPastNoReturn(): boolean {
+    return this.#reached >= this.#noReturnAt;
+  }
+
+  /** The last phase that was begun or passed over. */
+  get reached(): Phase | undefined {
+    return this.#options.plan[this.#reached]?.name;
+  }
+
+  /** The reports of the phases that have ended or were skipped so far, in order. */
+  get ended(): ReadonlyMap<Phase, PhaseReport> {
+    return this.#ended;
+  }
+
+  /** Those who have begun in this run, in the order of beginning, unless they were taken out since. */
+  get begun(): readonly Begun<Phase>[] {
+    const all = [...this.#begun, ...(this.#current?.run.begun ?? [])];
+    return all.filter(({ phase, participant }) => this.#participants.get(phase)?.includes(participant) === true);
   }
 
   /**
@@ -88,19 +123,41 @@ export class Pipeline<Phase extends string> {
     this.#startedAt = clock.now();
     const wanted = plan.filter((phase) => isWanted(phase, request));
     this.#steps = wanted.length;
-    const reports: PhaseReport[] = [];
-    for (const phase of plan) {
+    for (const [index, phase] of plan.entries()) {
       const isLast = phase === wanted.at(-1);
-      if (!wanted.includes(phase)) reports.push(this.#skipped(phase.name, "not asked for"));
+      let report: PhaseReport;
+      if (!wanted.includes(phase)) report = this.#skipped(phase.name, "not asked for");
+      else if (this.#isCancelled) report = this.#skipped(phase.name, "cancelled");
       else {
+        this.#reached = index;
         this.#step++;
-        if (this.#skipsToEnd && !isLast) reports.push(this.#pass(phase.name));
-        else reports.push(await this.#runPhase(phase.name, request, isLast));
+        if (this.#skipsToEnd && !isLast) report = this.#pass(phase.name);
+        else report = await this.#runPhase(phase.name, request, isLast);
       }
-      this.#ended.add(phase.name);
+      this.#ended.set(phase.name, report);
     }
+    return [...this.#ended.values()];
+  }
+
+  /**
+   * Ends the phase under way and begins no other, so that `run` resolves soon. Whoever is under way is told by its
+   * signal. Only before the point of no return.
+   */
+  cancel(): void {
+    this.#isCancelled = true;
+    this.#current?.run.skip("cancelled");
+  }
+
+  /** Makes ready for another run with the same participants. Only when no run is under way. */
+  reset(): void {
+    this.#ended.clear();
+    this.#begun = [];
     this.#current = undefined;
-    return reports;
+    this.#budget = undefined;
+    this.#reached = -1;
+    this.#step = 0;
+    this.#skipsToEnd = false;
+    this.#isCancelled = false;
   }
 
   /** Applies a budget that has shrunk to the phase under way. */
@@ -139,6 +196,9 @@ export class Pipeline<Phase extends string> {
     });
     const report = await run.run();
     stop();
+    this.#begun.push(...run.begun);
+    this.#ended.set(phase, report);
+    this.#current = undefined;
     onPhase({ ...position, status: "ended", report });
     return report;
   }

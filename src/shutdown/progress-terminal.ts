@@ -29,12 +29,18 @@ interface Row {
 
 /** Shows the progress of a run; the returned function stops that. */
 export function showProgress<Phase extends string>(options: TerminalOptions<Phase>): () => void {
-  const view = options.isTerminal ? new LiveView(options) : new PlainView(options);
+  const makeView = (): View => (options.isTerminal ? new LiveView(options) : new PlainView(options));
+  let view = makeView();
   const { lifecycle } = options;
   const unsubscribe = [
     lifecycle.on("phase", (event) => view.onPhase(event)),
     lifecycle.on("progress", (progress) => view.onProgress(progress)),
     lifecycle.on("report", (report) => options.write(`${describeReport(report)}\n`)),
+    lifecycle.on("cancelled", (report) => {
+      options.write(`${describeReport(report)}\n`);
+      // The next run gets a picture of its own.
+      view = makeView();
+    }),
   ];
   return () => {
     for (const off of unsubscribe) off();

@@ -9,7 +9,7 @@ import type { ObligationReport } from "./obligations.ts";
 import type { Cause, Outcome, When } from "./types.ts";
 
 /** Why a phase did not run, or not to its end. */
-export type SkipReason = "not asked for" | "told to skip" | "out of time";
+export type SkipReason = "not asked for" | "told to skip" | "out of time" | "cancelled";
 
 /** How one participant fared in a phase. */
 export interface ParticipantReport {
@@ -45,6 +45,16 @@ export interface RepeatedRequest {
   readonly atMs: number;
 }
 
+/** How a run was cancelled. */
+export interface CancelReport {
+  readonly reason: string;
+  readonly trigger: string;
+  /** Milliseconds since the run began. */
+  readonly atMs: number;
+  /** Those who took back what they had done, in that order, and how they fared. */
+  readonly undone: readonly ParticipantReport[];
+}
+
 /** The record of one run of the pipeline. */
 export interface DrainReport {
   readonly version: 1;
@@ -71,7 +81,10 @@ export interface DrainReport {
   /** The first requests that came during the run; `repeatedCount` counts them all. */
   readonly repeatedRequests: readonly RepeatedRequest[];
   readonly repeatedCount: number;
+  /** Present when the run was cancelled: the server serves on. */
+  readonly cancelled?: CancelReport;
   readonly outcome: RunOutcome;
+  /** What the process ends with; 0 and of no use when the run was cancelled, because then it does not end. */
   readonly exitCode: number;
 }
 
@@ -116,15 +129,18 @@ const SHOWN = 5;
 /** Returns a summary of about ten lines for people. */
 export function describeReport(report: DrainReport): string {
   const { run } = report.obligations;
+  const end = report.cancelled === undefined ? `, exit code ${report.exitCode}` : "";
   const lines = [
-    `${report.cause} (${report.trigger}: ${report.reason}): ${report.outcome}, exit code ${report.exitCode}, ` +
+    `${report.cause} (${report.trigger}: ${report.reason}): ${report.outcome}${end}, ` +
       `after ${formatDuration(report.durationMs)} of ${formatDuration(report.budgetMs)}`,
   ];
+  if (report.cancelled !== undefined) lines.push(`  ${describeCancel(report.cancelled)}`);
   if (report.error !== undefined) lines.push(`  error: ${firstLine(report.error)}`);
   if (report.skippedToEnd) lines.push("  told to skip to the last phase");
   else if (report.hurried) lines.push("  told to hurry");
   for (const phase of report.phases) {
-    if (phase.skipped !== "not asked for") lines.push(`  ${describePhase(phase)}`);
+    const hasBegun = phase.skipped !== "not asked for" && !(phase.skipped === "cancelled" && phase.budgetMs === 0);
+    if (hasBegun) lines.push(`  ${describePhase(phase)}`);
   }
   const { evidence } = run;
   lines.push(
@@ -139,6 +155,12 @@ export function describeReport(report: DrainReport): string {
   }
   if (losers.length > SHOWN) lines.push(`    and ${losers.length - SHOWN} more destinations, see the report`);
   return lines.join("\n");
+}
+
+function describeCancel({ trigger, reason, undone }: CancelReport): string {
+  const troubled = undone.filter(({ outcome }) => outcome !== "done").map(({ name, outcome }) => `${name} ${outcome}`);
+  const trouble = troubled.length === 0 ? "" : `; not taken back: ${troubled.join(", ")}`;
+  return `cancelled by ${trigger}: ${reason}; the server serves on${trouble}`;
 }
 
 function describePhase(phase: PhaseReport): string {

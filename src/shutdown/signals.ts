@@ -14,6 +14,8 @@ export interface ProcessPort {
 
 /** The part of a lifecycle that signals reach. */
 export interface Stoppable {
+  /** What was asked for; undefined while no stop is under way, also after one was cancelled. */
+  readonly request: StopRequest | undefined;
   stop(request: StopRequest): Promise<unknown>;
   hurry(trigger: string): void;
   skipToEnd(trigger: string): void;
@@ -41,7 +43,8 @@ const MAX_LOGGED = 20;
 
 /**
  * Listens to signals and uncaught errors; the returned function stops that. SIGTERM and SIGINT count together: the
- * first asks for a stop, the second hurries it, the third skips to the last phase. An uncaught exception or unhandled
+ * first asks for a stop, the second hurries it, the third skips to the last phase; after a stop was cancelled they count
+ * from one again. An uncaught exception or unhandled
  * rejection asks for a stop with trigger `fatal error`, which makes the exit code 1.
  */
 export function listenToSignals(options: SignalOptions): () => void {
@@ -56,6 +59,8 @@ export function listenToSignals(options: SignalOptions): () => void {
     const last = lastAt.get(signal);
     lastAt.set(signal, now);
     if (last !== undefined && now - last < TWICE_MS) return;
+    // A stop that was cancelled took its signals with it.
+    if (lifecycle.request === undefined) stops = 0;
     stops++;
     log.info({ signal, count: stops }, "signal");
     // The promise never rejects, and whoever needs the report listens for it.

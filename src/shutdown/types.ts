@@ -22,6 +22,39 @@ export interface StopRequest {
   readonly error?: Error;
 }
 
+/** What asks for a cancel: brings the server back from a stop that has not passed the point of no return. */
+export interface CancelRequest {
+  /** Free text for people: logged and reported. */
+  readonly reason: string;
+  /** Who asked, such as `control socket`. */
+  readonly trigger: string;
+}
+
+/** Whether a stop was cancelled. It being too late is an expected outcome, so it is a value and no error. */
+export type CancelResult =
+  | {
+      readonly cancelled: true;
+      /** The participants that could not take back what they had done, by name; the server runs without that. */
+      readonly failed: readonly { readonly name: string; readonly error: string }[];
+    }
+  | {
+      readonly cancelled: false;
+      /** Why not, for people. */
+      readonly why: string;
+    };
+
+/** What a participant is told when the run in which it has begun is cancelled. */
+export interface CancelledContext<Phase extends string = string> {
+  /** The phase in which the participant had begun. */
+  readonly phase: Phase;
+  /** Why the run was cancelled. */
+  readonly reason: string;
+  /** Aborts when the time for taking back is over. */
+  readonly signal: AbortSignal;
+  /** The milliseconds left for taking back. */
+  remaining(): number;
+}
+
 /** A named, idempotently released hold on the current phase. */
 export interface Lease {
   readonly name: string;
@@ -49,9 +82,17 @@ export interface PhaseContext<Phase extends string = string> {
   readonly reason: string;
   /** Aborts when this participant's time is over: its own limit, the phase's ceiling or the budget. */
   readonly signal: AbortSignal;
-  /** The milliseconds this participant has left. */
+  /**
+   * The moment, on the clock's `now()`, at which this participant's time is over. It can move nearer (a second signal
+   * shrinks the budget), never further away.
+   */
+  readonly deadline: number;
+  /** The milliseconds this participant has left: until `deadline`, and 0 once it is over. */
   remaining(): number;
-  /** Holds the phase until released, also past the end of the participant's own work. */
+  /**
+   * Holds the phase until released, also past the end of the participant's own work. Throws `MORENDO_PHASE_OVER` when
+   * the participant is over: settled with nothing held, or out of time.
+   */
   lease(name: string): Lease;
   /** Says how far the participant is; cheap enough to call for every item. */
   progress(progress: Progress): void;
@@ -64,6 +105,11 @@ export interface Participant<Phase extends string = string> {
   /** Its own limit; without one it has what the phase has. */
   readonly timeoutMs?: number;
   run(context: PhaseContext<Phase>): void | Promise<void>;
+  /**
+   * Takes back what `run` did, when the run of the pipeline is cancelled. Called only if `run` had begun, however it
+   * fared, and after it has settled or was given a moment to; the participants that began last are called first.
+   */
+  cancelled?(context: CancelledContext<Phase>): void | Promise<void>;
 }
 
 /** A named step with its share of the budget. */

@@ -176,6 +176,7 @@ export class S2s {
         cause: "stop",
         reason: "",
         signal: deadline.signal,
+        deadline: deadline.at,
         remaining: () => deadline.remaining(),
         lease: (name) => ({ name, release: () => undefined }),
         progress: () => undefined,

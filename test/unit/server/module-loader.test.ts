@@ -21,6 +21,7 @@ function contextOf(phase: PhaseName): PhaseContext<PhaseName> {
     cause: "stop",
     reason: "maintenance",
     signal: new AbortController().signal,
+    deadline: 1_000,
     remaining: () => 1_000,
     lease: (name) => ({ name, release: nothing }),
     progress: nothing,

@@ -18,7 +18,9 @@ function setUp(callbacks: { reload?: () => void } = {}): {
   const warnings: string[] = [];
   const log: Logger = { ...silentLog, warn: (_fields, message) => void warnings.push(message) };
   const lifecycle = {
+    request: undefined as StopRequest | undefined,
     stop: (request: StopRequest) => {
+      lifecycle.request = request;
       calls.push(`stop ${request.trigger}${request.error === undefined ? "" : ` ${request.error.message}`}`);
       return Promise.resolve();
     },

@@ -167,6 +167,7 @@ export function phaseOf(
     cause: "stop",
     reason: "test",
     signal: deadline.signal,
+    deadline: deadline.at,
     remaining: () => deadline.remaining(),
     lease: (name) => ({ name, release: () => undefined }),
     progress: (progress) => seen.push(progress),
