@@ -5,6 +5,7 @@ const allowed = {
   util: [],
   shutdown: ["util"],
   handover: ["util"],
+  adapters: ["util", "shutdown"],
   xml: ["util"],
   jid: ["util"],
   stanza: ["util", "xml", "jid"],
