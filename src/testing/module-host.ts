@@ -21,9 +21,11 @@ import { Hooks } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
 import { systemRandom } from "../util/random.ts";
 import { TimerWheel } from "../util/timer-wheel.ts";
-import { type Element, withAttrs } from "../xml/element.ts";
-import { StreamParser } from "../xml/stream-parser.ts";
+import { withAttrs } from "../xml/element.ts";
 import { ManualClock } from "./manual-clock.ts";
+import { parseElement } from "./parse-element.ts";
+
+export { parseElement } from "./parse-element.ts";
 
 /** A line that was logged. */
 export interface LoggedLine {
@@ -265,26 +267,4 @@ export function stanzaOf(xml: string): Stanza {
   const element = parseElement(xml);
   const { from = "", to } = element.attrs;
   return new Stanza(element, jidOf(from), to === undefined ? undefined : jidOf(to));
-}
-
-/** Reads one element of jabber:client with the server's own parser; throws when it is not well-formed. */
-export function parseElement(xml: string): Element {
-  let result: Element | undefined;
-  const parser = new StreamParser(
-    {
-      onHeader: () => undefined,
-      onElement: (element) => {
-        result = element;
-      },
-      onEndTag: () => undefined,
-      onFault: (fault) => {
-        throw new Error(`${JSON.stringify(fault)} in ${xml}`);
-      },
-    },
-    { maxStanzaBytes: 1_000_000, maxDepth: 64, maxAttributes: 64 },
-  );
-  const header = '<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">';
-  parser.write(Buffer.from(header + xml));
-  if (result === undefined) throw new Error(`not one whole element: ${xml}`);
-  return result;
 }
