@@ -6,6 +6,7 @@ import { version } from "../server/version.ts";
 import { exitCode } from "../shutdown/exit-codes.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import { configCommand } from "./commands/config.ts";
+import { planCommand } from "./commands/plan.ts";
 import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { stopCommand } from "./commands/stop.ts";
@@ -21,6 +22,7 @@ Examples:
   morendo start --config /etc/morendo/morendo.toml
   morendo user add juliet@example.org            create an account; asks for the password
   morendo status                                 is it running, and how is it?
+  morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
 
 Exit codes: 0 good, 1 failed, 2 bad configuration or usage; for start and stop also 3 something was lost,
@@ -54,6 +56,7 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(userCommand(io, configOption, finish))
     .addCommand(configCommand(io, configOption, finish))
     .addCommand(statusCommand(io, configOption, finish))
+    .addCommand(planCommand(io, configOption, finish))
     .addCommand(stopCommand(io, configOption, finish));
   configure(program, io);
   return program;

@@ -27,6 +27,9 @@ export function controlActions({ server, users }: ActionContext): ActionTable {
   return {
     status: action(noArguments, () => server.status()),
 
+    /** What a stop would do now. */
+    plan: action(noArguments, () => server.plan()),
+
     stop: action(stopArguments, async ({ reason, follow, budgetMs }, call) => {
       const { lifecycle } = server;
       const forget = follow ? lifecycle.on("progress", (progress) => call.emit("progress", progress)) : undefined;

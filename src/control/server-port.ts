@@ -2,6 +2,7 @@
 // src/server/server.ts satisfies it; tests use a small stand-in.
 
 import type { PhaseName } from "../server/phases.ts";
+import type { ShutdownPlan } from "../server/plan.ts";
 import type { ServerStatus } from "../server/server.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 
@@ -9,4 +10,5 @@ import type { Lifecycle } from "../shutdown/lifecycle.ts";
 export interface ServerPort {
   readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "stop" | "on">;
   status(): ServerStatus;
+  plan(): Promise<ShutdownPlan>;
 }

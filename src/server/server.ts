@@ -28,6 +28,8 @@ import { certificateFiles } from "./certificates.ts";
 import type { ModuleDefinition } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
 import type { PhaseName } from "./phases.ts";
+import { planShutdown, type ShutdownPlan } from "./plan.ts";
+import { countForPlan } from "./plan-numbers.ts";
 import { StoredRosters } from "./rosters.ts";
 import { Router } from "./router.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
@@ -145,6 +147,37 @@ export class Server {
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(phase === undefined ? {} : { phase }),
     };
+  }
+
+  /**
+   * Returns what a stop would do now; changes nothing. It reads the rosters of users who are online. Rejects with
+   * `MORENDO_STOPPING` when there is nothing to plan any more.
+   */
+  async plan(): Promise<ShutdownPlan> {
+    const { lifecycle } = this;
+    const { state } = lifecycle;
+    if (state !== "running")
+      throw new MorendoError("MORENDO_STOPPING", `there is nothing to plan: the server is ${state}`);
+    const { sessions, rosters, c2s, s2s } = this.#started();
+    const hosts = new Set(this.#options.config.hosts.map(({ name }) => preparedHost(name)));
+    const numbers = await countForPlan({
+      hosts,
+      sessions,
+      rosters,
+      notLoggedIn: c2s.strangers,
+      links: s2s.links(),
+      owed: s2s.status().queued,
+      clock: this.#clock,
+    });
+    const { shutdown } = this.#options.config;
+    return planShutdown({
+      state,
+      plan: planOf(shutdown),
+      budgetMs: shutdown.deadline,
+      participants: (phase) => lifecycle.participants(phase),
+      numbers,
+      previous: undefined,
+    });
   }
 
   /** Calls `listener` at each event of the life cycle; the returned function stops that. */

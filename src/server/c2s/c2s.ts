@@ -114,6 +114,13 @@ export class C2s {
     return this.#streams.size;
   }
 
+  /** How many connections have not logged in. */
+  get strangers(): number {
+    let strangers = 0;
+    for (const { session } of this.#streams) if (session === undefined) strangers++;
+    return strangers;
+  }
+
   /** The addresses listened on. */
   get listening(): readonly string[] {
     return this.#listeners.map(({ host, port }) => `${host}:${port}`);

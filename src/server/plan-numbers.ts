@@ -1,0 +1,137 @@
+// Counts what a shutdown would have to do now: sessions, other servers, what is owed to them. It reads the rosters of
+// users who are online, because their contacts are who will have to be told.
+
+import type { Jid } from "../jid/jid.ts";
+import type { Clock } from "../util/clock.ts";
+import type { Rosters } from "./rosters.ts";
+import type { LinkStatus } from "./s2s/s2s.ts";
+import type { SessionTable } from "./session-table.ts";
+
+/** What there is to do. */
+export interface PlanNumbers {
+  readonly sessions: number;
+  /** Sessions that are available: their contacts are told that they go. */
+  readonly available: number;
+  /** Client connections that have not logged in. */
+  readonly notLoggedIn: number;
+  /** Unavailable presence to contacts that the rosters of available sessions call for; directed presence is not counted. */
+  readonly goodbyes: { readonly local: number; readonly remote: number };
+  readonly remote: RemoteNumbers;
+  readonly stanzas: {
+    /** Waiting to be written to other servers. */
+    readonly queued: number;
+    /** Written to other servers without proof so far. */
+    readonly unproved: number;
+    /** Without a fate, wherever they are: those two and what is on its way back to its sender. */
+    readonly owed: number;
+  };
+}
+
+/** Other servers, counted as domains. */
+export interface RemoteNumbers {
+  /** With an authenticated stream from us. */
+  readonly warm: number;
+  /** Without one, though stanzas wait for them or contacts there have to be told. */
+  readonly cold: number;
+  /** Of the cold ones: those for which stanzas wait. */
+  readonly coldWithQueue: number;
+  /** To which something is owed now, or will be when the sessions have ended. */
+  readonly owed: number;
+  /** The first cold ones by name. */
+  readonly coldNames: readonly string[];
+}
+
+/** What is counted. */
+export interface PlanSubject {
+  readonly hosts: ReadonlySet<string>;
+  readonly sessions: SessionTable;
+  readonly rosters: Rosters;
+  readonly notLoggedIn: number;
+  readonly links: readonly LinkStatus[];
+  /** Stanzas to other servers that have no fate. */
+  readonly owed: number;
+  readonly clock: Clock;
+}
+
+const MAX_NAMES = 20;
+/** Rosters that are looked at before other work has its turn. */
+const BATCH = 50;
+
+/** Counts; other work has its turn meanwhile, so that what is counted first may have changed at the end. */
+export async function countForPlan(subject: PlanSubject): Promise<PlanNumbers> {
+  const { sessions, links, notLoggedIn, owed } = subject;
+  const online = availableAccounts(sessions);
+  const contacts = await countContacts(subject, online);
+  let available = 0;
+  for (const { count } of online.values()) available += count;
+  let queued = 0;
+  let unproved = 0;
+  for (const link of links) {
+    queued += link.queued;
+    unproved += link.unproved;
+  }
+  return {
+    sessions: sessions.size,
+    available,
+    notLoggedIn,
+    goodbyes: contacts.goodbyes,
+    remote: countRemote(links, contacts.domains),
+    stanzas: { queued, unproved, owed },
+  };
+}
+
+function availableAccounts(sessions: SessionTable): Map<string, { readonly account: Jid; count: number }> {
+  const online = new Map<string, { readonly account: Jid; count: number }>();
+  for (const { account, presence } of sessions.all()) {
+    if (presence === undefined) continue;
+    const name = account.toString();
+    const known = online.get(name);
+    if (known === undefined) online.set(name, { account, count: 1 });
+    else known.count++;
+  }
+  return online;
+}
+
+/** Who has to be told, by the rosters (RFC 6121 §4.5.2). */
+async function countContacts(
+  { rosters, hosts, clock }: PlanSubject,
+  online: ReadonlyMap<string, { readonly account: Jid; readonly count: number }>,
+): Promise<{ readonly goodbyes: PlanNumbers["goodbyes"]; readonly domains: ReadonlySet<string> }> {
+  const goodbyes = { local: 0, remote: 0 };
+  const domains = new Set<string>();
+  let looked = 0;
+  for (const { account, count } of online.values()) {
+    for (const { jid, subscription } of (await rosters.load(account)).items.values()) {
+      if (subscription !== "from" && subscription !== "both") continue;
+      // A bare JID, prepared: nothing but the domain follows the sign.
+      const domain = jid.slice(jid.indexOf("@") + 1);
+      if (hosts.has(domain)) goodbyes.local += count;
+      else {
+        goodbyes.remote += count;
+        domains.add(domain);
+      }
+    }
+    if (++looked % BATCH === 0) await clock.turn();
+  }
+  return { goodbyes, domains };
+}
+
+function countRemote(links: readonly LinkStatus[], contacts: ReadonlySet<string>): RemoteNumbers {
+  const warm = new Set<string>();
+  const waiting = new Set<string>();
+  const owed = new Set(contacts);
+  for (const { remote, state, queued, unproved } of links) {
+    if (state === "open") warm.add(remote);
+    else if (queued > 0) waiting.add(remote);
+    if (queued + unproved > 0) owed.add(remote);
+  }
+  // A domain may have one stream from each of our hosts; one that waits is cold, whatever the others do.
+  const cold = [...waiting, ...[...contacts].filter((domain) => !warm.has(domain) && !waiting.has(domain))];
+  return {
+    warm: warm.size,
+    cold: cold.length,
+    coldWithQueue: waiting.size,
+    owed: owed.size,
+    coldNames: cold.slice(0, MAX_NAMES),
+  };
+}
