@@ -5,6 +5,7 @@ import { ConfigError } from "../config/load.ts";
 import { version } from "../server/version.ts";
 import { exitCode } from "../shutdown/exit-codes.ts";
 import { asError, MorendoError } from "../util/errors.ts";
+import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
 import { planCommand } from "./commands/plan.ts";
 import { startCommand } from "./commands/start.ts";
@@ -24,6 +25,7 @@ Examples:
   morendo status                                 is it running, and how is it?
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
+  morendo cancel                                 bring it back, as long as no session was closed
 
 Exit codes: 0 good, 1 failed, 2 bad configuration or usage; for start and stop also 3 something was lost,
 4 the deadline cut phases short, 137 killed by the watchdog. More in docs/OPERATORS.md.`;
@@ -57,7 +59,8 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(configCommand(io, configOption, finish))
     .addCommand(statusCommand(io, configOption, finish))
     .addCommand(planCommand(io, configOption, finish))
-    .addCommand(stopCommand(io, configOption, finish));
+    .addCommand(stopCommand(io, configOption, finish))
+    .addCommand(cancelCommand(io, configOption, finish));
   configure(program, io);
   return program;
 }

@@ -22,6 +22,8 @@ const stopArguments = z.strictObject({
   budgetMs: z.int().nonnegative().optional(),
 });
 
+const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
+
 /** Returns the table of actions. */
 export function controlActions({ server, users }: ActionContext): ActionTable {
   return {
@@ -42,6 +44,9 @@ export function controlActions({ server, users }: ActionContext): ActionTable {
         forget();
       }
     }),
+
+    /** Brings the server back from a stop; answers with whether it could, and if not, why. */
+    cancel: action(cancelArguments, ({ reason }) => server.lifecycle.cancel({ reason, trigger: "control socket" })),
 
     "user.add": action(login, ({ jid, password }) => users.add(jid, password)),
     "user.passwd": action(login, ({ jid, password }) => users.setPassword(jid, password)),

@@ -8,7 +8,7 @@ import type { Lifecycle } from "../shutdown/lifecycle.ts";
 
 /** What the control socket needs of the server. */
 export interface ServerPort {
-  readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "stop" | "on">;
+  readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "stop" | "cancel" | "on">;
   status(): ServerStatus;
   plan(): Promise<ShutdownPlan>;
 }

@@ -10,7 +10,7 @@ import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
-import type { LifecycleState, PhasePlan, StopRequest } from "../shutdown/types.ts";
+import type { CancelRequest, CancelResult, LifecycleState, PhasePlan, StopRequest } from "../shutdown/types.ts";
 import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
@@ -27,7 +27,7 @@ import type { NotificationCatalogue } from "./catalogue.ts";
 import { certificateFiles } from "./certificates.ts";
 import type { ModuleDefinition } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
-import type { PhaseName } from "./phases.ts";
+import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
 import { planShutdown, type ShutdownPlan } from "./plan.ts";
 import { countForPlan } from "./plan-numbers.ts";
 import { StoredRosters } from "./rosters.ts";
@@ -95,6 +95,7 @@ export class Server {
     const { reportDir = config.data } = options;
     this.lifecycle = new Lifecycle<PhaseName>({
       plan: planOf(config.shutdown),
+      pointOfNoReturn: POINT_OF_NO_RETURN,
       clock: this.#clock,
       random: this.#random,
       log,
@@ -116,6 +117,11 @@ export class Server {
   /** Stops the server: see `Lifecycle.stop`. */
   stop(request: StopRequest): Promise<DrainReport> {
     return this.lifecycle.stop(request);
+  }
+
+  /** Brings the server back from a stop that has not closed sessions yet: see `Lifecycle.cancel`. */
+  cancel(request: CancelRequest): Promise<CancelResult> {
+    return this.lifecycle.cancel(request);
   }
 
   /** The accounts; present once the server has started. */
@@ -220,7 +226,11 @@ export class Server {
     if (config.s2s.enabled) await parts.s2s.start();
     if (signal.aborted) return;
 
-    lifecycle.attach("stop-accepting", { name: "c2s", run: (context) => parts.c2s.stopAccepting(context) });
+    lifecycle.attach("stop-accepting", {
+      name: "c2s",
+      run: (context) => parts.c2s.stopAccepting(context),
+      cancelled: () => parts.c2s.resumeAccepting(),
+    });
     lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
     lifecycle.attach("quit", { name: "c2s", when: "before", run: () => parts.c2s.destroy() });
     lifecycle.section("sessions", () => parts.c2s.closed);

@@ -47,8 +47,14 @@ async function unsettled<Phase extends string>(
   clock: Clock,
   ms: number,
 ): Promise<ReadonlySet<Begun<Phase>>> {
-  const late = new Set(begun.filter(({ settled }) => settled !== undefined));
-  const all = Promise.all(Array.from(late, (entry) => entry.settled?.then(() => late.delete(entry))));
+  const late = new Set<Begun<Phase>>();
+  const settling: Promise<unknown>[] = [];
+  for (const entry of begun) {
+    if (entry.settled === undefined) continue;
+    late.add(entry);
+    settling.push(entry.settled.then(() => late.delete(entry)));
+  }
+  const all = Promise.all(settling);
   const done = new AbortController();
   await Promise.race([all.then(() => done.abort()), clock.sleep(ms, done.signal)]);
   // Whoever settled in time leaves no timer behind.

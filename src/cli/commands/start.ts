@@ -94,14 +94,19 @@ function readProgress(io: Io, server: Server, logging: Log, tell: (text: string)
   const { stdout, clock } = io;
   if (!logging.onTerminal) logProgress(server.lifecycle, logging.log);
   if (stdout.isTTY !== true) {
-    server.on("report", (report) => tell(describeReport(report)));
+    for (const over of ["report", "cancelled"] as const) server.on(over, (report) => tell(describeReport(report)));
     return;
   }
   let release: (() => void) | undefined;
   server.on("state", ({ state }) => {
     if (state === "stopping") release = logging.hold();
   });
-  server.on("report", () => release?.());
+  for (const over of ["report", "cancelled"] as const) {
+    server.on(over, () => {
+      release?.();
+      release = undefined;
+    });
+  }
   showProgress({
     lifecycle: server.lifecycle,
     clock,

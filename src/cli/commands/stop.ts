@@ -18,7 +18,8 @@ interface StopOptions extends ConfigOption {
 }
 
 const HELP = `
-The exit code is that of the server's run: see the table of exit codes in docs/OPERATORS.md.
+The exit code is that of the server's run: see the table of exit codes in docs/OPERATORS.md. It is 1 when the stop was
+cancelled (morendo cancel) and the server runs on.
 
 Examples:
   morendo stop
@@ -57,7 +58,8 @@ async function stop(io: Io, { reason, deadline, json, ...options }: StopOptions)
     })) as DrainReport;
     if (io.stderr.isTTY === true) io.stderr.write("\r\u001b[K");
     say(io, json ? JSON.stringify(report, undefined, 2) : describeReport(report));
-    return report.exitCode;
+    // The server runs on, so this command has not done what it was asked for.
+    return report.outcome === "cancelled" ? exitCode("fatal") : report.exitCode;
   } catch (thrown) {
     if (codeOf(thrown) !== "MORENDO_CONTROL_LOST") throw thrown;
     warn(

@@ -67,11 +67,19 @@ const LOGIN_ELEMENTS = 4;
 const LOGIN_DEPTH = 16;
 const LOGIN_ATTRIBUTES = 32;
 
+/** Where to listen, and the option that says so. */
+interface Place {
+  readonly options: ListenOptions;
+  readonly option: string;
+}
+
 /** The client listeners and connections. */
 export class C2s {
   #options: C2sOptions;
   #context: C2sContext;
   #listeners: Listener[] = [];
+  /** What the listeners listen on, each with the port it got; kept while they are closed. */
+  #places: Place[] = [];
   #streams = new Set<ClientStream>();
   /** How many of those are over a limit and only told so. They count against no limit themselves. */
   #turnedAway = 0;
@@ -155,6 +163,26 @@ export class C2s {
     await this.stopListening();
   }
 
+  /**
+   * Takes `stopAccepting` back: listens again on the same addresses and ports, and lets clients log in. A port that
+   * somebody else has taken meanwhile is a rejection; the other listeners are open then all the same.
+   */
+  async resumeAccepting(): Promise<void> {
+    this.#stopping = undefined;
+    const places = this.#places;
+    this.#places = [];
+    const failures: unknown[] = [];
+    for (const place of places) {
+      try {
+        await this.#listen(place.options, place.option);
+      } catch (thrown) {
+        this.#places.push(place);
+        failures.push(thrown);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
   /** Phase `close-sessions`: ends every session and closes every connection, in shuffled batches. */
   async closeSessions(context: PhaseContext): Promise<void> {
     const error = new StreamError("system-shutdown", context.reason);
@@ -218,7 +246,9 @@ export class C2s {
   async #listen(options: ListenOptions, option: string): Promise<void> {
     const { network, log } = this.#options;
     try {
-      this.#listeners.push(await network.listen(options, (accepted) => this.#onConnection(accepted)));
+      const listener = await network.listen(options, (accepted) => this.#onConnection(accepted));
+      this.#listeners.push(listener);
+      this.#places.push({ options: { ...options, port: listener.port }, option });
     } catch (thrown) {
       const error = asError(thrown);
       error.message = `${error.message} (option ${option})`;
