@@ -2,7 +2,7 @@
 BIN := node_modules/.bin
 MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install build run test interop check docs format bench pack clean
+.PHONY: install other-host build run test interop check docs format bench pack clean
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
@@ -10,6 +10,13 @@ node_modules/.package-lock.json: package-lock.json
 
 # What the project needs, from package-lock.json.
 install: node_modules/.package-lock.json
+
+# node-xmpp-server for its tests, in a folder of its own: what it needs replaced must never be in what is published.
+OTHER_HOST := test/support/node-xmpp-server
+$(OTHER_HOST)/node_modules/.package-lock.json: $(OTHER_HOST)/package-lock.json
+	@cd $(OTHER_HOST) && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json || \
+	  echo "node-xmpp-server could not be installed: its tests will be skipped"
+other-host: $(OTHER_HOST)/node_modules/.package-lock.json
 
 # The JavaScript that is run and published, in dist/.
 build: install
@@ -24,11 +31,11 @@ run: build
 	@exec node dist/src/cli/main.js start
 
 # All tests. Without Prosody and ejabberd the interop tests are skipped; CI=true makes that a failure.
-test: build
+test: build other-host
 	$(MOCHA) 'test/{unit,modules,property,integration,interop}/**/*.test.ts'
 
 # Only the tests against Prosody and ejabberd.
-interop: build
+interop: build other-host
 	$(MOCHA) 'test/interop/**/*.test.ts'
 
 # Types, format, lint, directions between the layers, unused code, documentation that differs from the code.
