@@ -24,10 +24,13 @@ export interface HostSocket extends Emitter {
   destroy?(): unknown;
 }
 
+/** The value of an attribute: often a text, sometimes a JID. */
+export type HostAttribute = { toString(): string } | null | undefined;
+
 /** One stanza, as ltx has it. */
 export interface HostStanza {
   readonly name?: string;
-  readonly attrs?: Readonly<Record<string, unknown>>;
+  readonly attrs?: Readonly<Record<string, HostAttribute>>;
   root?(): HostStanza;
 }
 

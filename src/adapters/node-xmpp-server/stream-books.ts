@@ -2,7 +2,7 @@
 // stream's queue or is sent from then on, and its fate. For that it puts itself before the Router's `send` during the run.
 
 import type { ObligationSink } from "../../shutdown/types.ts";
-import type { HostDomain, HostRouter, HostStanza, HostStream } from "./host-types.ts";
+import type { HostAttribute, HostDomain, HostRouter, HostStanza, HostStream } from "./host-types.ts";
 
 /** An outgoing stream and what it carries for us. */
 export interface OutStream {
@@ -153,13 +153,13 @@ function isStanza(stanza: HostStanza): boolean {
 }
 
 function nameOf({ name, attrs }: HostStanza): string {
-  const id = attrs?.id === undefined ? "" : ` id=${String(attrs.id)}`;
-  return `${name} ${String(attrs?.from)} -> ${String(attrs?.to)}${id}`;
+  const id = attrs?.id ? ` id=${attrs.id.toString()}` : "";
+  return `${name} ${attrs?.from?.toString()} -> ${attrs?.to?.toString()}${id}`;
 }
 
 /** The domain of an address as the Router finds it. */
-function domainOf(address: unknown): string | undefined {
+function domainOf(address: HostAttribute): string | undefined {
   if (address === undefined || address === null) return undefined;
-  const bare = String(address).split("/", 1)[0] ?? "";
+  const bare = address.toString().split("/", 1)[0] ?? "";
   return bare.slice(bare.indexOf("@") + 1).toLowerCase();
 }
