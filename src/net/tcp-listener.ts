@@ -1,11 +1,12 @@
-// A listening TCP socket that can be closed without resetting those who wait in the accept backlog. Not for: the
-// connections themselves (tcp-transport.ts).
+// A listening TCP socket that can be closed without resetting those who wait in the accept backlog, and passed on to
+// another process. Not for: the connections themselves (tcp-transport.ts).
 
 import { createServer, type Server, type Socket } from "node:net";
 import { codeOf, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
+import { type ClaimedListener, listenerName } from "./inherited.ts";
 import { KEEP_ALIVE_MS, TcpTransport, type TransportSurroundings } from "./tcp-transport.ts";
-import type { Accepted, Listener, ListenOptions, TlsInfo } from "./transport.ts";
+import type { Accepted, Listener, ListenOptions, PassableSocket, TlsInfo } from "./transport.ts";
 
 /** How many connections the kernel keeps for us; also how many are taken in at most after `close` was called. */
 const BACKLOG = 1024;
@@ -16,12 +17,13 @@ const COMPLAIN_EVERY_MS = 5_000;
 
 const NO_TLS: Promise<TlsInfo | undefined> = Promise.resolve(undefined);
 
-/** Starts listening. Rejects with `MORENDO_PORT_TAKEN`, `MORENDO_PORT_FORBIDDEN` or `MORENDO_LISTEN_FAILED`. */
+/** Starts listening, on the socket `claimed` if there is one. Rejects with `MORENDO_PORT_TAKEN`, `MORENDO_PORT_FORBIDDEN` or `MORENDO_LISTEN_FAILED`. */
 export function listenOn(
   options: ListenOptions,
   onConnection: (accepted: Accepted) => void,
   surroundings: TransportSurroundings,
   log: Logger,
+  claimed?: ClaimedListener,
 ): Promise<Listener> {
   const server = createServer({
     allowHalfOpen: true,
@@ -33,16 +35,21 @@ export function listenOn(
   return new Promise((resolve, reject) => {
     const onError = (error: Error): void => reject(listenError(options, error));
     server.once("error", onError);
-    server.listen({ host: options.host, port: options.port, backlog: BACKLOG }, () => {
-      server.off("error", onError);
-      resolve(new TcpListener(server, options, onConnection, surroundings, log));
-    });
+    const { host, port } = options;
+    server.listen(
+      claimed === undefined ? { host, port, backlog: BACKLOG } : { fd: claimed.fd, backlog: BACKLOG },
+      () => {
+        server.off("error", onError);
+        resolve(new TcpListener(server, options, onConnection, surroundings, log, claimed?.isAsAsked ?? true));
+      },
+    );
   });
 }
 
 class TcpListener implements Listener {
   readonly host: string;
   readonly port: number;
+  readonly passable: PassableSocket;
   #server: Server;
   #options: ListenOptions;
   #onConnection: (accepted: Accepted) => void;
@@ -60,6 +67,7 @@ class TcpListener implements Listener {
     onConnection: (accepted: Accepted) => void,
     surroundings: TransportSurroundings,
     log: Logger,
+    isAsAsked: boolean,
   ) {
     const address = server.address();
     this.#server = server;
@@ -67,8 +75,16 @@ class TcpListener implements Listener {
     this.#onConnection = onConnection;
     this.#surroundings = surroundings;
     this.#log = log;
-    this.host = options.host;
-    this.port = typeof address === "object" && address !== null ? address.port : options.port;
+    const actual = typeof address === "object" && address !== null ? address : undefined;
+    this.host = isAsAsked ? options.host : (actual?.address ?? options.host);
+    this.port = actual?.port ?? options.port;
+    this.passable = {
+      name: listenerName(options),
+      get fd() {
+        return descriptorOf(server);
+      },
+      release: () => this.#release(),
+    };
     server.on("connection", (socket) => this.#take(socket));
     // One connection could not be taken; the socket still listens. Of EMFILE nothing is heard here: libuv turns away those
     // who wait, by a descriptor it keeps for that, and neither stops nor spins.
@@ -93,6 +109,13 @@ class TcpListener implements Listener {
     const held = this.#held;
     this.#held = [];
     for (const socket of held) this.#report(socket);
+  }
+
+  #release(): void {
+    if (this.#closing !== undefined) return;
+    this.#closing = Promise.resolve();
+    this.resume();
+    this.#server.close();
   }
 
   async #drainAndClose(): Promise<void> {
@@ -140,6 +163,13 @@ class TcpListener implements Listener {
     this.#complainedAt = now;
     this.#log.warn({ address: addressOf(this.host, this.port), error: error?.message }, message);
   }
+}
+
+/** The descriptor of a listening socket. Node has no other way to learn it; its name has been the same in 20 to 26. */
+function descriptorOf(server: Server): number | undefined {
+  const handle: unknown = Reflect.get(server, "_handle");
+  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
+  return typeof fd === "number" && fd >= 0 ? fd : undefined;
 }
 
 function ignoreWhileHeld(): void {

@@ -88,6 +88,11 @@ export class TcpTransport implements Transport {
     return this.#handshake !== undefined;
   }
 
+  /** True once the connection is gone. */
+  get isClosed(): boolean {
+    return this.#end !== undefined || this.#socket.destroyed;
+  }
+
   get buffered(): number {
     return this.#text.length + this.#socket.writableLength;
   }

@@ -4,6 +4,7 @@
 import { createConnection } from "node:net";
 import type { Clock } from "../util/clock.ts";
 import type { Logger } from "../util/log.ts";
+import type { InheritedListeners } from "./inherited.ts";
 import { listenOn } from "./tcp-listener.ts";
 import { KEEP_ALIVE_MS, TcpTransport, type TransportSurroundings } from "./tcp-transport.ts";
 import type { Accepted, DialOptions, Listener, ListenOptions, Network, Transport } from "./transport.ts";
@@ -14,15 +15,19 @@ export interface TcpNetworkOptions {
   readonly log: Logger;
   /** How much may wait on one transport before its `write` returns false; 64 KiB unless told. */
   readonly highWaterMark?: number;
+  /** Sockets that are listened on already, to be used rather than bound anew. */
+  readonly inherited?: InheritedListeners;
 }
 
 /** A network of TCP sockets. All its transports flush what they gathered at the end of the turn. */
 export class TcpNetwork implements Network {
   #surroundings: TransportSurroundings;
   #log: Logger;
+  #inherited: InheritedListeners | undefined;
 
   constructor(options: TcpNetworkOptions) {
     this.#log = options.log;
+    this.#inherited = options.inherited;
     this.#surroundings = {
       clock: options.clock,
       batch: new WriteBatch(options.clock),
@@ -31,7 +36,7 @@ export class TcpNetwork implements Network {
   }
 
   listen(options: ListenOptions, onConnection: (accepted: Accepted) => void): Promise<Listener> {
-    return listenOn(options, onConnection, this.#surroundings, this.#log);
+    return listenOn(options, onConnection, this.#surroundings, this.#log, this.#inherited?.claim(options));
   }
 
   dial(options: DialOptions): Promise<Transport> {

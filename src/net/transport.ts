@@ -108,8 +108,23 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 picks a free port. */
   readonly port: number;
+  /** What it is for, such as `s2s`: with the address the name under which the socket is passed on, and found again. */
+  readonly purpose?: string;
   /** Runs this handshake before `onConnection` (direct TLS, XEP-0368). The transport is reported at once, while it is still `handshaking`. */
   readonly tls?: TlsServerOptions;
+}
+
+/** What passing a listening socket on to another process takes. */
+export interface PassableSocket {
+  /** The name under which the other process finds it. */
+  readonly name: string;
+  /** Our descriptor, for inheritance by a process that is started now; undefined once the listener is closed. */
+  readonly fd: number | undefined;
+  /**
+   * Closes our copy of the socket and leaves those who wait in the accept backlog to whoever else has one: unlike `close`,
+   * which takes them in. Without another copy they are reset. Connections accepted while paused are reported first.
+   */
+  release(): void;
 }
 
 /** A listening socket. */
@@ -121,6 +136,8 @@ export interface Listener {
   /** Stops accepting without closing (new connections wait in the backlog), and goes on. */
   pause(): void;
   resume(): void;
+  /** How to pass it on to another process; absent when it is not a socket of the operating system. */
+  readonly passable?: PassableSocket;
 }
 
 /** A connection that was accepted. */
