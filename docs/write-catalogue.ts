@@ -203,7 +203,7 @@ class Catalogue {
       "Beside these there are `NS`, the XML namespaces by name, and `z`, the whole of [zod](https://zod.dev).",
     ];
     for (const [name, declaration] of this.#functions) {
-      if (name !== "defineModule" && !this.#exports.has(name)) continue;
+      if (declaration.getSourceFile().fileName !== SOURCES[0] && !this.#exports.has(name)) continue;
       this.#mention(declaration);
       parts.push(
         `### ${name}`,

@@ -2,8 +2,9 @@
 // in modules/ may import the builders in src/xml, src/jid and src/stanza as well. How to write one: docs/modules.md; what
 // there is to hook: docs/CATALOGUE.md.
 
-import type { z } from "zod";
+import { z } from "zod";
 import type { ModuleDefinition } from "./server/module-api.ts";
+import { parseDuration } from "./util/units.ts";
 
 export { z } from "zod";
 export { Jid } from "./jid/jid.ts";
@@ -27,4 +28,17 @@ export function defineModule<Options extends z.ZodType>(
   definition: ModuleDefinition<Options>,
 ): ModuleDefinition<Options> {
   return definition;
+}
+
+/** Returns the schema of an option that is a duration such as `"2s"`; the module is given milliseconds. */
+export function duration(fallback: string): z.ZodType<number, string | undefined> {
+  return z
+    .string()
+    .default(fallback)
+    .transform((text, context) => {
+      const ms = parseDuration(text);
+      if (ms !== undefined) return ms;
+      context.addIssue({ code: "custom", message: 'expected a duration such as "2s"' });
+      return z.NEVER;
+    });
 }
