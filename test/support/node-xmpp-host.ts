@@ -14,6 +14,8 @@ const MODULES = fileURLToPath(new URL("node-xmpp-server/node_modules", import.me
 const ADAPTER = new URL("../../src/adapters/node-xmpp-server.ts", import.meta.url).href;
 /** The host that docs/node-xmpp-server.md shows. */
 export const EXAMPLE = fileURLToPath(new URL("../../docs/examples/node-xmpp-server/host.mjs", import.meta.url));
+/** The host that tests steer. */
+export const SCENES = fileURLToPath(new URL("node-xmpp-scenes.mjs", import.meta.url));
 
 /** The password of every account of a host. */
 export const HOST_PASSWORD = "secret";

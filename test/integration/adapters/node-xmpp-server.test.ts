@@ -2,18 +2,20 @@
 // signals, real exit codes.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import type { ClosedHostSessions } from "../../../src/adapters/node-xmpp-server.ts";
 import { RawClient, type RawClientOptions } from "../../../src/testing/raw-client.ts";
 import { PORTS } from "../../support/addresses.ts";
-import { sleep } from "../../support/child.ts";
 import {
-  EXAMPLE,
   HOST_PASSWORD,
   type HostOptions,
   nodeXmppServerMissing,
   type RunningHost,
+  SCENES,
   startHost,
 } from "../../support/node-xmpp-host.ts";
 import { skipWithReason } from "../../support/subject.ts";
@@ -39,6 +41,10 @@ describe("a node-xmpp-server host", function () {
     const host = await startHost(options);
     hosts.push(host);
     return host;
+  }
+
+  function scene(name: string, options: object = {}): Promise<RunningHost> {
+    return start({ program: SCENES, env: { SCENE: name, OPTIONS: JSON.stringify(options) } });
   }
 
   function client(host: RunningHost, options: Partial<RawClientOptions> = {}): RawClient {
@@ -77,6 +83,121 @@ describe("a node-xmpp-server host", function () {
     });
     assert.match(host.process.log, /close-sessions: done/);
   });
+
+  it("waits for a client that does not answer no longer than its limit", async () => {
+    const host = await scene("", { clientTimeout: "700ms", deadline: "20s" });
+    const silent = await login(host, "silent", { answerClose: false });
+    const lively = await login(host, "lively");
+    host.process.signal("SIGTERM");
+    assert.equal((await lively.ended).closingTag, true);
+    assert.equal((await silent.ended).closingTag, true);
+    assert.equal((await host.process.exited).code, 0, host.process.log);
+    const report = host.report();
+    assert.ok(report);
+    assert.deepEqual(report.sections.sessions, {
+      answered: 1,
+      unanswered: 0,
+      cut: 1,
+      named: ["silent@host.example/x"],
+    } satisfies ClosedHostSessions);
+    assert.ok(report.durationMs >= 700 && report.durationMs < 15_000, `${report.durationMs} ms`);
+  });
+
+  it("lives through clients that reset, though nobody listens for its sessions' errors", async () => {
+    const host = await scene("", { clientTimeout: "2s" });
+    const rude = await Promise.all(Array.from({ length: 8 }, (_, index) => login(host, `rude${index}`)));
+    const polite = await login(host, "polite");
+    for (const [index, each] of rude.entries()) {
+      // Half of them as the stop begins, half of them when they are told.
+      if (index % 2 === 0) each.reset();
+      else each.onElement = () => each.reset();
+    }
+    host.process.signal("SIGTERM");
+    const { streamError, closingTag } = await polite.ended;
+    assert.deepEqual({ streamError, closingTag }, { streamError: "system-shutdown", closingTag: true });
+    const exit = await host.process.exited;
+    assert.equal(exit.code, 0, host.process.log);
+    assert.doesNotMatch(host.process.log, /fatal error/);
+  });
+
+  it("gives those who have not logged in a stream header and the reason, in whatever state they are", async () => {
+    const host = await scene("", { clientTimeout: "3s" });
+    const connected = client(host);
+    await connected.connect();
+    const opened = client(host);
+    await opened.connect();
+    await opened.open();
+    const secured = client(host);
+    await secured.connect();
+    await secured.startTls();
+    const afterLogin = await loginAndListen(host);
+    // The host must have met the first one, which has not said anything.
+    await login(host, "last").then((last) => last.destroy());
+    host.process.signal("SIGTERM");
+    for (const [who, each] of Object.entries({ connected, opened, secured })) {
+      const { streamError, closingTag, how } = await each.ended;
+      assert.deepEqual(
+        { who, streamError, closingTag, how },
+        { who, streamError: "system-shutdown", closingTag: true, how: "fin" },
+      );
+    }
+    const headers = (each: RawClient): number =>
+      each.received.filter(({ xml }) => xml.startsWith("<stream:stream")).length;
+    // One for each stream, whoever opened it.
+    assert.deepEqual([connected, opened, secured].map(headers), [1, 1, 2]);
+    assert.match(
+      await afterLogin.rest,
+      /^<stream:stream [^>]*><stream:error><system-shutdown .*<\/stream:error><\/stream:stream>$/,
+    );
+    assert.equal((await host.process.exited).code, 0, host.process.log);
+  });
+
+  for (const name of ["own net server", "own acceptor"]) {
+    it(`stops accepting where the owner has its ${name}`, async () => {
+      const host = await scene(name, { clientTimeout: "1s" });
+      const lasting = await login(host, "lasting", { answerClose: false });
+      host.process.signal("SIGTERM");
+      await lasting.waitFor((xml) => xml.startsWith("<stream:error"));
+      await assert.rejects(client(host).connect());
+      assert.equal((await host.process.exited).code, 0, host.process.log);
+      assert.equal(sessionsOf(host).cut, 1);
+    });
+  }
+
+  it("knows the sessions that were there before it was attached", async () => {
+    const host = await scene("late");
+    const early = await login(host, "early");
+    host.process.tell("{}");
+    await host.process.until(() => host.process.log.includes("attached"), "attachment");
+    const late = await login(host, "late");
+    host.process.signal("SIGTERM");
+    for (const each of [early, late]) assert.equal((await each.ended).streamError, "system-shutdown");
+    await host.process.exited;
+    assert.equal(sessionsOf(host).answered, 2);
+  });
+
+  it("is stopped by its own program, with a reason that the clients read", async () => {
+    const host = await scene("", { signals: false });
+    const reader = await login(host, "reader");
+    host.process.tell(JSON.stringify({ stop: { reason: "new <kernel> & more", trigger: "operator" } }));
+    const { xml } = await reader.waitFor((each) => each.startsWith("<stream:error"));
+    assert.match(xml, />new &lt;kernel&gt; &amp; more</);
+    await host.process.until(() => host.process.log.includes('"report":"clean"'), "report");
+    const { trigger, reason } = host.report() ?? {};
+    assert.deepEqual({ trigger, reason }, { trigger: "operator", reason: "new <kernel> & more" });
+  });
+
+  it("is killed by the watchdog when a listener of its owner blocks the event loop", async () => {
+    const host = await scene("blocked", { deadline: "4s", watchdogGrace: "300ms" });
+    const last = await login(host, "last");
+    host.process.signal("SIGTERM");
+    assert.equal((await last.ended).streamError, "system-shutdown");
+    const exit = await host.process.exited;
+    assert.deepEqual({ code: exit.code, signal: exit.signal }, { code: null, signal: "SIGKILL" });
+    const said = readFileSync(join(host.process.folder, "data", "watchdog.json"), "utf8");
+    assert.match(said, /busyBody/);
+    assert.match(said, /server-stopping/);
+  });
 });
 
 function clientOptions(host: RunningHost, options: Partial<RawClientOptions>): RawClientOptions {
@@ -88,4 +209,40 @@ function clientOptions(host: RunningHost, options: Partial<RawClientOptions>): R
     mechanism: "PLAIN",
     ...options,
   };
+}
+
+function sessionsOf(host: RunningHost): ClosedHostSessions {
+  const report = host.report();
+  assert.ok(report, "there is a report");
+  return report.sections.sessions as ClosedHostSessions;
+}
+
+/** Logs in and says nothing more; the promise inside is for everything that comes afterwards. */
+async function loginAndListen({ address, domain }: RunningHost): Promise<{ rest: Promise<string> }> {
+  const header = `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='${domain}' version='1.0'>`;
+  const plain = connect({ host: address, port: PORTS.c2s });
+  const until = async (socket: Socket, end: string): Promise<void> => {
+    for (let text = ""; !text.includes(end); ) text += String((await once(socket, "data"))[0]);
+  };
+  plain.write(header);
+  await until(plain, "</stream:features>");
+  plain.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+  await until(plain, "<proceed");
+  const secure = connectTls({ socket: plain, rejectUnauthorized: false });
+  secure.write(header);
+  await until(secure, "</stream:features>");
+  const credentials = Buffer.from("\0someone\0secret").toString("base64");
+  secure.write(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${credentials}</auth>`);
+  await until(secure, "<success");
+  // The promise in an object: returned as it is, it would be waited for here.
+  return { rest: readAll(secure) };
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  let text = "";
+  for await (const chunk of socket) {
+    text += String(chunk);
+    if (text.includes("</stream:stream>")) socket.end("</stream:stream>");
+  }
+  return text;
 }
