@@ -1,0 +1,339 @@
+// Says what was wrong with a simulated run: every stanza accepted has exactly one fate, nothing is proved that the peer
+// does not have, every contact that was told "available" is told "unavailable", every phase keeps its limits, nothing is
+// left over. It goes by what was on the wire, and compares the server's own books with that.
+
+import { describeSettled, type Settled, type Written, writtenToClients } from "./books.ts";
+import { type Circumstances, excuseOf } from "./excuses.ts";
+import type { Sent, SimulatedClient } from "./simulated-client.ts";
+import type { World } from "./world.ts";
+
+/** What kind of rule was broken. */
+export type Rule =
+  | "no-fate"
+  | "two-fates"
+  | "proved-and-missing"
+  | "books"
+  | "ghost"
+  | "double-unavailable"
+  | "limits"
+  | "acknowledged-and-missing"
+  | "cut-off"
+  | "leak"
+  | "error";
+
+/** One broken rule. */
+export interface Violation {
+  readonly rule: Rule;
+  readonly what: string;
+}
+
+/** Returns everything that was wrong. */
+export function judge(world: World): Violation[] {
+  return new Judgement(world).violations;
+}
+
+/** Everything that is known of one message for a local account. */
+interface LocalFates {
+  readonly delivered: number;
+  /** Written to a client's connection that broke before it was read. */
+  readonly onBroken: readonly Written[];
+  readonly stored: boolean;
+  readonly settled: readonly Settled[];
+}
+
+class Judgement {
+  readonly violations: Violation[] = [];
+  #world: World;
+  #written: ReadonlyMap<string, readonly Written[]>;
+  #stored = new Map<string, number>();
+  #clientOf = new Map<number, SimulatedClient>();
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#written = writtenToClients(world.network.connections);
+    for (const client of world.clients) {
+      if (client.connection !== undefined) this.#clientOf.set(client.connection.number, client);
+    }
+    for (const id of world.storedIds) this.#stored.set(id, (this.#stored.get(id) ?? 0) + 1);
+    for (const fault of world.faults) {
+      this.#add(fault.startsWith("proved") ? "proved-and-missing" : "error", fault);
+    }
+    for (const client of world.clients) this.#judgeClient(client);
+    this.#judgePeers();
+    if (world.killedAt === undefined) {
+      this.#judgeReport();
+      this.#judgeLeaks();
+    }
+  }
+
+  #add(rule: Rule, what: string): void {
+    this.violations.push({ rule, what });
+  }
+
+  #judgeClient(client: SimulatedClient): void {
+    for (const sent of client.sent) {
+      const domain = domainOf(sent.to);
+      if (this.#world.scenario.hosts.includes(domain)) {
+        if (sent.kind === "message") this.#judgeLocal(sent, client);
+      } else this.#judgeRemote(sent, client);
+    }
+    this.#judgePresenceSeen(client);
+    this.#judgeEnd(client);
+  }
+
+  /** A message between two clients of the server. */
+  #judgeLocal(sent: Sent, client: SimulatedClient): void {
+    const fates = this.#localFates(sent.id, client.jid);
+    const returned = this.#errorsTo(client, sent.id);
+    const wasRead = (client.connection?.bytesRead ?? 0) >= sent.endsAt;
+    this.#judgeOne(`message ${sent.id} from ${client.jid} to ${sent.to}`, { fates, returned, isOwed: wasRead });
+  }
+
+  /** A stanza from a client to another domain. */
+  #judgeRemote(sent: Sent, client: SimulatedClient): void {
+    const what = `${sent.kind} ${sent.id} from ${client.jid} to ${sent.to}`;
+    const settled = this.#world.fates.of(sent.id, client.jid);
+    const errors = this.#errorsTo(client, sent.id);
+    const wasRead = (client.connection?.bytesRead ?? 0) >= sent.endsAt;
+    if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
+    const [first] = settled;
+    if (first === undefined) {
+      if (errors > 0) this.#add("books", `${what} was returned, and the books say nothing`);
+      else if (wasRead) this.#judgeNoFate(what, { connection: client.connection, receivers: [] });
+      return;
+    }
+    if (first.fate === "returned" && errors !== 1 && !this.#isKilled) {
+      this.#add("no-fate", `${what} is returned by the books, and its sender was told ${errors} times`);
+    }
+    if (first.fate !== "returned" && errors > 0) {
+      this.#add("two-fates", `${what} is ${first.fate} by the books, and its sender was told that it failed`);
+    }
+  }
+
+  #judgeOne(
+    what: string,
+    { fates, returned, isOwed }: { readonly fates: LocalFates; readonly returned: number; readonly isOwed: boolean },
+  ): void {
+    const { delivered, onBroken, stored, settled } = fates;
+    const dropped = settled.filter(({ fate }) => fate === "dropped" || fate === "lost").length;
+    const kept = delivered > 0 || stored || onBroken.length > 0;
+    const sum = (kept ? 1 : 0) + returned + dropped;
+    const story = `${what}: delivered ${delivered}, on broken connections ${onBroken.length}, stored ${stored}, returned ${returned}, dropped or lost ${dropped}`;
+    if (sum > 1 || (stored && delivered > 0)) this.#add("two-fates", story);
+    if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
+    if (!isOwed) return;
+    if (sum === 0) this.#judgeNoFate(what, { connection: undefined, receivers: [] });
+    else if (!stored && delivered === 0 && returned + dropped === 0) {
+      const receivers = onBroken.map(({ connection }) => this.#clientOf.get(connection.number));
+      this.#judgeNoFate(what, { connection: undefined, receivers });
+    }
+  }
+
+  #judgeNoFate(what: string, circumstances: Omit<Circumstances, "world">): void {
+    const excuse = excuseOf({ world: this.#world, ...circumstances });
+    if (excuse === undefined) this.#add("no-fate", what);
+  }
+
+  #localFates(id: string, from: string): LocalFates {
+    let delivered = 0;
+    for (const client of this.#world.clients) {
+      const copies = client.seen.filter((seen) => seen.id === id && seen.type !== "error" && seen.from === from).length;
+      if (copies > 1) this.#add("two-fates", `${id} came ${copies} times to ${client.jid}`);
+      delivered += copies;
+    }
+    const onBroken = (this.#written.get(id) ?? []).filter(({ connection, type }) => {
+      const client = this.#clientOf.get(connection.number);
+      return type !== "error" && client?.seen.some((seen) => seen.id === id && seen.type !== "error") === false;
+    });
+    const stored = this.#stored.get(id) ?? 0;
+    if (stored > 1) this.#add("two-fates", `${id} is stored ${stored} times`);
+    return { delivered, onBroken, stored: stored > 0, settled: this.#world.fates.of(id, from).filter(isFinal) };
+  }
+
+  /** How many errors about a stanza were written to its sender's connection. */
+  #errorsTo(client: SimulatedClient, id: string): number {
+    const all = this.#written.get(id) ?? [];
+    return all.filter(({ connection, type }) => type === "error" && connection === client.connection).length;
+  }
+
+  get #isKilled(): boolean {
+    return this.#world.killedAt !== undefined;
+  }
+
+  /** What a client saw of others' presence: nobody goes twice. */
+  #judgePresenceSeen(client: SimulatedClient): void {
+    const gone = new Map<string, boolean>();
+    for (const { kind, type, from } of client.seen) {
+      if (kind !== "presence" || !from.includes("/")) continue;
+      if (type === "unavailable") {
+        if (gone.get(from) === true)
+          this.#add("double-unavailable", `${client.jid} was told twice that ${from} is gone`);
+        gone.set(from, true);
+      } else if (type === "") gone.set(from, false);
+    }
+    // Whoever is still there when somebody goes is told.
+    for (const [from, isGone] of gone) {
+      if (isGone) continue;
+      const other = this.#world.clients.find(({ jid }) => jid === from);
+      if (other === undefined || other === client) continue;
+      const end = other.connection?.end;
+      if (end === undefined || this.#isKilled) continue;
+    }
+  }
+
+  /** A client that behaves is not cut off: it sees the closing tag. */
+  #judgeEnd(client: SimulatedClient): void {
+    const { world } = { world: this.#world };
+    if (this.#isKilled || client.connection === undefined || !client.hasStream || client.wasBroken) return;
+    if (client.sawEnd || world.wasCutShort) return;
+    this.#add("cut-off", `${client.jid} did not see the end of its stream`);
+  }
+
+  #judgePeers(): void {
+    for (const { plan, peer, arrivals } of this.#world.peers) {
+      arrivals.update();
+      for (const [pair, list] of arrivals.presence) {
+        const last = list.at(-1);
+        const told = list.some(({ type }) => type === "available");
+        if (told && last?.type === "available" && !this.#isKilled) this.#judgeGhost(pair, plan.domain);
+        for (const [index, { type, connection }] of list.entries()) {
+          const before = list[index - 1];
+          if (type === "unavailable" && before?.type === "unavailable" && before.connection === connection) {
+            this.#add("double-unavailable", `${plan.domain} was told twice on one stream: ${pair}`);
+          }
+        }
+      }
+      this.#judgeGoodbyes(plan.domain);
+      for (const connection of peer.connections) {
+        if (connection.side === "out" && "sent" in connection) this.#judgeInbound(plan.domain, connection as never);
+      }
+    }
+  }
+
+  /** A contact at a peer that still sees somebody who is gone: then the books must name that. */
+  #judgeGhost(pair: string, domain: string): void {
+    const [from = "", to = ""] = pair.split(" ");
+    const lost = this.#world.fates.all.some(
+      ({ fate, destination, stanza }) =>
+        fate !== "proved" &&
+        destination === domain &&
+        stanza.kind === "presence" &&
+        stanza.type === "unavailable" &&
+        stanza.from.toString() === from &&
+        (stanza.to?.toString() === to || stanza.to?.bare.toString() === to),
+    );
+    if (lost) return;
+    if (excuseOf({ world: this.#world, connection: undefined, receivers: [] }) !== undefined) return;
+    this.#add("ghost", `${to} still sees ${from}`);
+  }
+
+  /** The server owes each contact one goodbye for each time it was told "available". */
+  #judgeGoodbyes(domain: string): void {
+    const pairs = new Map<string, { available: number; unavailable: number }>();
+    for (const { destination, stanza } of this.#world.fates.all) {
+      if (destination !== domain || stanza.kind !== "presence") continue;
+      if (stanza.type !== "available" && stanza.type !== "unavailable") continue;
+      if (!stanza.from.isFull) continue;
+      const pair = `${stanza.from.toString()} -> ${stanza.to?.toString() ?? ""}`;
+      const count = pairs.get(pair) ?? { available: 0, unavailable: 0 };
+      count[stanza.type]++;
+      pairs.set(pair, count);
+    }
+    for (const [pair, { available, unavailable }] of pairs) {
+      if (unavailable > Math.max(1, available)) {
+        this.#add("double-unavailable", `${unavailable} goodbyes were sent for ${available} greetings: ${pair}`);
+      }
+    }
+  }
+
+  /** What a peer sent on one stream of its own. */
+  #judgeInbound(domain: string, stream: PeerStream): void {
+    const connection = this.#world.network.connections.find(({ near }) => near === stream.transport);
+    for (const { xml, acknowledged } of stream.sent) {
+      const id = /\sid='([^']*)'/.exec(xml)?.[1];
+      const from = /\sfrom='([^']*)'/.exec(xml)?.[1] ?? "";
+      if (id === undefined || !xml.startsWith("<message")) continue;
+      const what = `message ${id} from ${from} of ${domain}`;
+      const fates = this.#localFates(id, from);
+      const returned = fates.settled.filter(({ fate }) => fate === "returned").length;
+      const before = this.violations.length;
+      this.#judgeOne(what, { fates, returned, isOwed: acknowledged });
+      if (this.violations.length > before && acknowledged) {
+        this.#add("acknowledged-and-missing", what);
+      }
+      const taken = fates.delivered > 0 || fates.stored || fates.onBroken.length > 0 || returned > 0;
+      const endedInOrder =
+        stream.closedByServer && connection?.end?.orderly === true && connection.mishap === undefined;
+      if (stream.acknowledged && !acknowledged && taken && endedInOrder && !this.#isKilled) {
+        this.#add("two-fates", `${what} was taken, and its server was told that it was not`);
+      }
+    }
+  }
+
+  #judgeReport(): void {
+    const { report, config, scenario, endedAt = 0, fates } = this.#world;
+    if (report === undefined) return this.#add("limits", "the run did not end");
+    const { shutdown } = config;
+    const total = endedAt - scenario.stopAt;
+    const last = shutdown.quit.floor;
+    if (total > shutdown.deadline + last + TOLERANCE_MS) this.#add("limits", `the run took ${total} ms`);
+    if (scenario.hurryAt !== undefined && scenario.hurryAt > scenario.stopAt) {
+      const after = endedAt - scenario.hurryAt;
+      if (after > shutdown.hurry + last + TOLERANCE_MS) this.#add("limits", `the run took ${after} ms after the hurry`);
+    }
+    if (scenario.skipAt !== undefined && scenario.skipAt > scenario.stopAt) {
+      const after = endedAt - scenario.skipAt;
+      if (after > Math.max(shutdown.quit.ceiling, last) + TOLERANCE_MS) {
+        this.#add("limits", `the run took ${after} ms after it was told to skip`);
+      }
+    }
+    for (const phase of report.phases) {
+      if (phase.durationMs > phase.budgetMs + TOLERANCE_MS && phase.outcome !== "skipped") {
+        this.#add("limits", `${phase.name} took ${phase.durationMs} ms of ${phase.budgetMs} ms`);
+      }
+    }
+    const run = { proved: 0, stored: 0, returned: 0, dropped: 0, lost: 0 };
+    const names: string[] = [];
+    for (const { at, fate, name } of fates.all) {
+      if (at < this.#world.runBeganAt) continue;
+      if (at > endedAt) this.#add("books", `a fate came after the report: ${fate} ${name ?? ""}`);
+      run[fate]++;
+      if (fate === "lost" && name !== undefined) names.push(name);
+    }
+    for (const fate of ["proved", "stored", "returned", "dropped", "lost"] as const) {
+      const reported = report.obligations.run[fate];
+      if (reported < run[fate] - this.#world.settledAtBegin) {
+        this.#add("books", `the report says ${reported} ${fate}, the books ${run[fate]}`);
+      }
+    }
+    const named = new Set(report.obligations.destinations.flatMap(({ lostNames }) => lostNames));
+    for (const name of names) if (!named.has(name)) this.#add("books", `lost and not named: ${name}`);
+  }
+
+  #judgeLeaks(): void {
+    const { serverClock, network } = this.#world;
+    if (serverClock.pendingTimers > 0) this.#add("leak", `${serverClock.pendingTimers} timers of the server are left`);
+    for (const { number, from, to } of network.open) this.#add("leak", `c${number} from ${from} to ${to} is left open`);
+  }
+}
+
+/** Rounding, and the turn that whoever was cut off has to react in. */
+const TOLERANCE_MS = 2;
+
+interface PeerStream {
+  readonly sent: readonly { readonly xml: string; readonly acknowledged: boolean }[];
+  readonly transport: unknown;
+  /** The server agreed to acknowledge. */
+  readonly acknowledged: boolean;
+  readonly closedByServer: boolean;
+}
+
+/** Whether a fate is more than a stay in the store, which ends when somebody comes. */
+function isFinal({ fate }: Settled): boolean {
+  return fate !== "stored";
+}
+
+function domainOf(address: string): string {
+  const bare = address.split("/", 1)[0] ?? "";
+  return bare.slice(bare.indexOf("@") + 1);
+}
