@@ -41,6 +41,12 @@ server.on("connection", (session) => {
 });
 router.register(DOMAIN, (stanza) => say({ received: stanza.toString() }));
 
+function send(to, id, times) {
+  for (let index = 0; index < times; index++) {
+    router.send(new xmpp.Message({ from: `someone@${DOMAIN}`, to, id: `${id}${index}`, type: "chat" }).c("body").t("hi"));
+  }
+}
+
 let host;
 function attach() {
   const options = JSON.parse(process.env.OPTIONS ?? "{}");
@@ -50,17 +56,17 @@ function attach() {
       for (;;);
     });
   }
+  host.on("server-stopping", () => {
+    for (const to of (process.env.TELL ?? "").split(" ").filter(Boolean)) send(to, "last", 1);
+  });
   say({ attached: host.lifecycle.state });
 }
 if (SCENE !== "late") attach();
 
 createInterface({ input: process.stdin }).on("line", (line) => {
   const { to, id, times = 1, stop } = JSON.parse(line);
-  if (to !== undefined) {
-    for (let index = 0; index < times; index++) {
-      router.send(new xmpp.Message({ from: `someone@${DOMAIN}`, to, id: `${id}${index}`, type: "chat" }).c("body").t("hi"));
-    }
-  } else if (stop !== undefined) host.stop(stop).then((report) => say({ report: report.outcome }));
+  if (to !== undefined) send(to, id, times);
+  else if (stop !== undefined) host.stop(stop).then((report) => say({ report: report.outcome }));
   else attach();
 });
 // The line that is waited for; by then everything listens.
