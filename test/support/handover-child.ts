@@ -2,6 +2,7 @@
 // goes on across restarts, and hands itself over on SIGUSR2. What goes wrong, and where, is said as `kind@place`. It prints
 // what happens to it, one line each; all generations write to the same output. None outlives its test by much.
 
+import { spawnSync } from "node:child_process";
 import { writeSync } from "node:fs";
 import {
   activatedListeners,
@@ -27,10 +28,14 @@ interface Settings {
   /** How many items of state there are, and how large each is. */
   readonly items?: number;
   readonly itemBytes?: number;
-  /** What goes wrong in the successor, such as `crash@hello`, and in the predecessor. */
-  readonly successorFault?: string;
+  /** What goes wrong in the successor of the first restart, of the second, …, such as `crash@hello`. */
+  readonly successorFaults?: readonly string[];
+  /** What goes wrong in the first generation. */
   readonly predecessorFault?: string;
-  readonly successorEnv?: Record<string, string>;
+  /** The program that a successor is, if not the same. */
+  readonly successorArgs?: readonly string[];
+  /** Lists what a process that a successor starts has open, and its environment. */
+  readonly looksAtGrandchild?: boolean;
 }
 
 const settings = JSON.parse(process.env.HANDOVER_TEST ?? "{}") as Settings;
@@ -86,6 +91,12 @@ function open(): void {
   waiting = [];
 }
 
+if (settings.looksAtGrandchild === true) {
+  const open = spawnSync("ls", ["/proc/self/fd"], { encoding: "utf8" }).stdout.trim().split("\n");
+  const environment = spawnSync("env", { encoding: "utf8" }).stdout;
+  say(`grandchild ${open.join(",")} ${/MORENDO_HANDOVER|data:text/.test(environment) ? "told" : "not told"}`);
+}
+
 const passed: readonly PassedListener[] = inherited?.listeners ?? activatedListeners(process.env, process.pid);
 const inheritedListeners = new InheritedListeners(passed);
 const network = new TcpNetwork({ clock: systemClock, log, inherited: inheritedListeners });
@@ -132,19 +143,25 @@ const handover = new Handover({
 
 function* items(): Iterable<string> {
   const text = "x".repeat(settings.itemBytes ?? 10);
-  for (let index = 0; index < (settings.items ?? 0); index++) yield text;
+  const total = settings.items ?? 0;
+  for (let index = 0; index < total; index++) {
+    if (index * 2 === total && fault === "kill@items") process.kill(process.pid, "SIGKILL");
+    yield text;
+  }
 }
 
+let restarts = 0;
+
 async function restart(): Promise<void> {
-  const command = sameCommand(process);
+  const { args, env, ...command } = sameCommand(process);
   const outcome = await handover.run({
     command: {
       ...command,
+      args: settings.successorArgs ?? args,
       env: {
-        ...command.env,
-        ...settings.successorEnv,
+        ...env,
         GENERATION: String(generation + 1),
-        ...(settings.successorFault === undefined ? {} : { HANDOVER_FAULT: settings.successorFault }),
+        HANDOVER_FAULT: generation === 1 ? settings.successorFaults?.[restarts++] : undefined,
       },
     },
     listeners: listeners.flatMap(({ passable }) =>

@@ -3,10 +3,12 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
+import { connect } from "node:net";
 import type { HandoverOutcome } from "../../src/handover/index.ts";
 import { TSX } from "./morendo.ts";
 
-const CHILD = new URL("handover-child.ts", import.meta.url).pathname;
+/** The program of each generation. */
+export const CHILD = new URL("handover-child.ts", import.meta.url).pathname;
 
 /** What a generation printed. */
 export interface Line {
@@ -37,7 +39,7 @@ export class HandoverScene {
   readonly child: ChildProcess;
   /** How the first process ended. */
   readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
-  #changed: () => void = () => undefined;
+  #waiting: (() => void)[] = [];
   #rest = "";
 
   constructor({ settings, script = CHILD, command = [process.execPath, "--import", TSX], env = {} }: SceneOptions) {
@@ -68,8 +70,12 @@ export class HandoverScene {
     for (;;) {
       const found = this.lines.slice(from).find((line) => line.generation === generation && line.text.startsWith(text));
       if (found !== undefined) return found;
+      const { exitCode, signalCode } = this.child;
+      if (generation === 1 && (exitCode ?? signalCode) !== null) {
+        throw new Error(`the first process ended without "${text}":\n${this.other}`);
+      }
       await new Promise<void>((resolve) => {
-        this.#changed = resolve;
+        this.#waiting.push(resolve);
       });
     }
   }
@@ -88,6 +94,11 @@ export class HandoverScene {
     return outcomeOf(await this.line(generation, "outcome", from));
   }
 
+  /** Waits until a process is gone. */
+  async gone(pid: number): Promise<void> {
+    while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
   /** Ends every process of the scene. */
   async end(): Promise<void> {
     for (const pid of this.pids) {
@@ -95,6 +106,10 @@ export class HandoverScene {
     }
     this.child.kill("SIGKILL");
     await this.exited;
+  }
+
+  #changed(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #read(text: string): void {
@@ -113,7 +128,7 @@ export function outcomeOf({ text }: Line): PrintedOutcome {
   return JSON.parse(text.slice("outcome ".length)) as PrintedOutcome;
 }
 
-/** Tells whether a process is there and not a zombie. */
+/** Tells whether a process is there. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -121,6 +136,21 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Asks a listener who it is: the generation, the process id, how many it has answered, and the text sent. */
+export function ask(address: string): Promise<string> {
+  const cut = address.lastIndexOf(":");
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const socket = connect({ host: address.slice(0, cut), port: Number(address.slice(cut + 1)) });
+    socket.setEncoding("utf8").on("error", reject);
+    socket.on("data", (chunk: string) => {
+      if (text === "") socket.write("ping\n");
+      text += chunk;
+    });
+    socket.on("end", () => resolve(text.split("\n")[1] ?? ""));
+  });
 }
 
 /** What a process has open, without the descriptor that looking costs. */

@@ -2,9 +2,20 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { connect } from "node:net";
-import { HandoverScene, openDescriptors } from "../../support/handover-scene.ts";
+import { mkdir, rename, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import {
+  ask,
+  CHILD,
+  HandoverScene,
+  openDescriptors,
+  outcomeOf,
+  type PrintedOutcome,
+} from "../../support/handover-scene.ts";
 import { TSX } from "../../support/morendo.ts";
+import { skip } from "../../support/skip.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 const LOOP = new URL("../../support/connect-loop-child.ts", import.meta.url).pathname;
 
@@ -54,28 +65,21 @@ class ConnectLoop {
   }
 }
 
-/** Asks a listener who it is. */
-function ask(address: string): Promise<string> {
-  const cut = address.lastIndexOf(":");
-  return new Promise((resolve, reject) => {
-    let text = "";
-    const socket = connect({ host: address.slice(0, cut), port: Number(address.slice(cut + 1)) });
-    socket.setEncoding("utf8").on("error", reject);
-    socket.on("data", (chunk: string) => {
-      if (text === "") socket.write("ping\n");
-      text += chunk;
-    });
-    socket.on("end", () => resolve(text.split("\n")[1] ?? ""));
+function cannotListen(host: string): Promise<string | undefined> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", (error) => resolve(error.message));
+    server.listen(0, host, () => server.close(() => resolve(undefined)));
   });
 }
 
 describe("handing over to a successor", function () {
   this.timeout(180_000);
-  let scene: HandoverScene;
+  let scene: HandoverScene | undefined;
   const loops: ConnectLoop[] = [];
   afterEach(async () => {
     for (const loop of loops.splice(0)) loop.kill();
-    await scene.end();
+    await scene?.end();
   });
 
   for (const [host, restarts] of [
@@ -83,7 +87,9 @@ describe("handing over to a successor", function () {
     ["::1", 5],
     ["0.0.0.0", 5],
   ] as const) {
-    it(`refuses and resets nobody on ${host} through ${restarts} restarts`, async () => {
+    it(`refuses and resets nobody on ${host} through ${restarts} restarts`, async function () {
+      const missing = await cannotListen(host);
+      if (missing !== undefined) skip(this, `no ${host} here: ${missing}`);
       scene = new HandoverScene({ settings: { listen: [`${host}:0`] } });
       let { pid, addresses } = await scene.ready(1);
       const port = Number(addresses[0]?.slice(addresses[0].lastIndexOf(":") + 1));
@@ -121,5 +127,64 @@ describe("handing over to a successor", function () {
     }
     assert.ok(Math.max(...counts.slice(1)) <= (counts[0] ?? 0) + 1, `descriptors: ${counts.join(" ")}`);
     assert.equal((await scene.exited).code, 0);
+  });
+
+  it("leaves nothing of what it inherited to the processes it starts", async () => {
+    scene = new HandoverScene({ settings: { listen: ["127.0.0.1:0"], looksAtGrandchild: true } });
+    const { pid } = await scene.ready(1);
+    assert.equal((await scene.restart(pid)).ok, true);
+    const before = await scene.line(1, "grandchild");
+    const after = await scene.line(2, "grandchild");
+    assert.match(after.text, /not told/);
+    assert.equal(after.text, before.text);
+  });
+
+  it("starts what a swapped symlink leads to, also from a process that was itself started by a restart", async () => {
+    const folder = await temporaryFolder();
+    const link = join(folder.path, "current");
+    for (const version of ["v1", "v2", "v3"]) {
+      await mkdir(join(folder.path, version));
+      const program = `console.log("program ${version}"); await import(${JSON.stringify(CHILD)});`;
+      await writeFile(join(folder.path, version, "main.mjs"), program);
+    }
+    await symlink("v1", link);
+    scene = new HandoverScene({ settings: { listen: ["127.0.0.1:0"] }, script: join(link, "main.mjs") });
+    let { pid } = await scene.ready(1);
+    for (const [generation, version] of [
+      [2, "v2"],
+      [3, "v3"],
+    ] as const) {
+      await symlink(version, `${link}.new`);
+      await rename(`${link}.new`, link);
+      const outcome: PrintedOutcome = await scene.restart(pid);
+      assert.equal(outcome.ok, true, JSON.stringify(outcome));
+      ({ pid } = await scene.ready(generation));
+      assert.match(scene.other, new RegExp(`program ${version}`));
+    }
+    await folder.remove();
+  });
+
+  it("hands over a state of many megabytes", async () => {
+    scene = new HandoverScene({ settings: { listen: ["127.0.0.1:0"], items: 200, itemBytes: 200_000 } });
+    const { pid } = await scene.ready(1);
+    assert.equal((await scene.restart(pid)).ok, true);
+    assert.equal((await scene.line(2, "state")).text, "state complete 200");
+  });
+
+  it("refuses a second restart while one is under way, and once the service has been passed on", async () => {
+    scene = new HandoverScene({ settings: { listen: ["127.0.0.1:0"] } });
+    const { pid } = await scene.ready(1);
+    const first = scene.restart(pid);
+    await scene.line(1, "step hello");
+    const second = await scene.restart(pid);
+    assert.ok(!second.ok && second.step === "refused");
+    assert.match(second.why, /under way for .* \(step hello\)/);
+    await scene.ready(2);
+    assert.deepEqual(await first, second, "the first line is the refusal");
+    const outcomes = scene.lines.filter(({ text }) => text.startsWith("outcome")).map(outcomeOf);
+    assert.deepEqual(
+      outcomes.map(({ ok }) => ok),
+      [false, true],
+    );
   });
 });
