@@ -1,25 +1,26 @@
-// The known gap, in one place: when a stanza that was accepted may be gone without a trace. Each excuse is as narrow as it
-// can be, and one less is a step forward.
+// The known gaps, in one place: when a stanza that was accepted may be gone without a trace, or come twice. Each excuse is
+// as narrow as it can be, and one less is a step forward.
 
 import type { SimulatedClient } from "./simulated-client.ts";
-import type { Connection } from "./simulated-network.ts";
 import type { World } from "./world.ts";
 
-/** What is known of a stanza without a fate. */
-export interface Circumstances {
-  readonly world: World;
-  /** The connection that it came on, where that matters. */
-  readonly connection: Connection | undefined;
+/** Why a message that the server had read may be without a fate; undefined when it may not. */
+export function excuseForNoFate(
+  world: World,
   /** Clients to whose connections it was written, and who did not get it. */
-  readonly receivers: readonly (SimulatedClient | undefined)[];
-}
-
-/** Returns why a stanza may be without a fate, or undefined when it may not. */
-export function excuseOf({ world, receivers }: Circumstances): string | undefined {
-  // What a server knows dies with it, until clients can use XEP-0198 and everything it has taken is on disk first.
+  receivers: readonly (SimulatedClient | undefined)[],
+): string | undefined {
+  // A client without XEP-0198 is promised nothing before the server's closing tag, and a killed server says none.
   if (world.killedAt !== undefined) return "the server was killed";
   // Without XEP-0198 nobody knows what a client had read when its connection broke.
-  if (receivers.length > 0 && receivers.every((client) => client?.wasBroken === true))
-    return "a client's connection broke";
+  if (receivers.length > 0 && receivers.every((client) => client?.wasBroken === true)) {
+    return "the receiver's connection broke";
+  }
   return undefined;
+}
+
+/** Why a message may be both with its receiver and in the store; undefined when it may not. */
+export function excuseForTwice(world: World): string | undefined {
+  // Taking it out of the store is not on the disk yet; it comes again rather than never.
+  return world.killedAt === undefined ? undefined : "the server was killed";
 }

@@ -67,6 +67,15 @@ export interface PeerAct {
     | { readonly kind: "close-inbound" | "close-outbound" | "garbage" };
 }
 
+/** A module that takes its time. Not even one that never settles may hold up the run. */
+export interface Guest {
+  /** How long it holds up `server-stopping`; for ever when undefined. */
+  readonly stoppingMs: number | undefined;
+  /** How long it holds up what it attached before `close-sessions`. */
+  readonly closingMs: number | undefined;
+  readonly throws: boolean;
+}
+
 /** Something that befalls one connection of the server, whichever is open then. */
 export interface Mishap {
   readonly at: number;
@@ -93,6 +102,8 @@ export interface Scenario {
   readonly killAt: number | undefined;
   /** The longest time the store takes for one thing. */
   readonly storeMs: number;
+  /** What a module of somebody else's does in the phases it takes part in. */
+  readonly guest: Guest;
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
@@ -126,12 +137,22 @@ export function scenarioOf(seed: number): Scenario {
     stopAt,
     hurryAt: ends.chance(0.15) ? stopAt + ends.below(6_000) : undefined,
     skipAt: ends.chance(0.06) ? stopAt + ends.below(8_000) : undefined,
-    killAt: ends.chance(0.1) ? ends.below(stopAt + 5_000) : undefined,
+    killAt: ends.chance(0.1) ? ends.below(stopAt + ends.pick([500, 5_000])) : undefined,
     storeMs: ends.pick([0, 0, 0, 2, 20, 200]),
+    guest: guestPlan(root.stream("guest")),
     config: {
       s2s: { require_tls: ends.chance(0.5) },
       shutdown: { deadline: isShort ? "8s" : "25s", batch: ends.pick([1, 2, 25]) },
     },
+  };
+}
+
+function guestPlan(dice: SeededRandom): Guest {
+  if (dice.chance(0.8)) return { stoppingMs: 0, closingMs: 0, throws: false };
+  return {
+    stoppingMs: dice.pick([0, 500, 20_000, undefined]),
+    closingMs: dice.pick([0, 500, 20_000, undefined]),
+    throws: dice.chance(0.2),
   };
 }
 
@@ -254,8 +275,12 @@ function addClientWork(dice: SeededRandom, cast: Cast): void {
     }
     if (dice.chance(0.25)) {
       const to = stranger(dice, cast);
-      send(moment(dice, stopAt), `<presence to='${to}'/>`);
-      if (dice.chance(0.2)) send(moment(dice, stopAt), `<presence to='${to}' type='unavailable'/>`);
+      const at = moment(dice, stopAt);
+      send(at, `<presence to='${to}'/>`);
+      const saysGoodbye = acts.some(
+        ({ what }) => what.kind === "send" && what.xml === "<presence type='unavailable'/>",
+      );
+      if (!saysGoodbye && dice.chance(0.2)) send(at + dice.below(1_000), `<presence to='${to}' type='unavailable'/>`);
     }
     const messages = dice.pick([0, 1, 3, 6, 10]);
     for (let index = 0; index < messages; index++) {

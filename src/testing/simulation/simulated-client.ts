@@ -54,7 +54,6 @@ export class SimulatedClient {
   trouble: string | undefined;
   #options: SimulatedClientOptions;
   #raw: RawClient;
-  #bytesSent = 0;
   #hasEnded = false;
   /** It has said that it will send nothing more, or nothing that counts. */
   #isDone = false;
@@ -79,7 +78,9 @@ export class SimulatedClient {
       clock,
       random,
       timeoutMs: 60_000,
-      network: network.of(`client ${plan.name}`, (connection) => this.#connected(connection)),
+      network: network.of(`client ${plan.name}`, (connection) => {
+        this.connection = connection;
+      }),
     });
     this.#raw.onElement = (xml) => this.#see(xml);
     for (const { at, what } of plan.acts) {
@@ -123,11 +124,6 @@ export class SimulatedClient {
     this.#options.journal.write(`client ${this.plan.name}`, `ended: ${JSON.stringify(ending)}`);
   }
 
-  #connected(connection: Connection): void {
-    this.connection = connection;
-    connection.near.tap = { wrote: (text) => void (this.#bytesSent += Buffer.byteLength(text)) };
-  }
-
   #send(xml: string): void {
     if (this.#isDone || this.jid === "" || !this.#raw.writable || this.connection?.near.isClosed !== false) return;
     this.#raw.send(xml);
@@ -139,7 +135,7 @@ export class SimulatedClient {
       to: attr(xml, "to") ?? "",
       kind: xml.slice(1, xml.search(/[ />]/)),
       type: attr(xml, "type") ?? "",
-      endsAt: this.#bytesSent,
+      endsAt: this.connection.bytesToServer,
       at: this.#options.clock.now(),
     });
   }

@@ -29,8 +29,13 @@ export interface Connection {
   readonly serverEnd: MemoryTransport;
   /** What the server wrote, piece by piece. */
   readonly written: string[];
+  /** When the server had said the last it says on it: its closing tag, or the end of the connection. */
+  outputEndedAt: number | undefined;
   /** How many bytes the server has read. */
   bytesRead: number;
+  /** What was sent to it, and how many bytes that is. */
+  readonly toServer: string[];
+  bytesToServer: number;
   /** How the server's end came to its end. */
   end: TransportEnd | undefined;
   /** What the scenario did to it. */
@@ -56,6 +61,8 @@ export class SimulatedNetwork {
   #memory: MemoryNetwork;
   #dialling = new Map<DialOptions, { readonly party: string; readonly told: (connection: Connection) => void }>();
   #listening = new Map<string, string>();
+  #listeners = new Map<string, Listener[]>();
+  #killed = new Set<string>();
 
   constructor(options: SimulatedNetworkOptions) {
     this.#options = options;
@@ -86,6 +93,7 @@ export class SimulatedNetwork {
         const key = `${options.host}:${options.port}`;
         const listener = await this.#memory.listen(options, onConnection);
         this.#listening.set(key, party);
+        this.#listeners.set(party, [...(this.#listeners.get(party) ?? []), listener]);
         return listener;
       },
       dial: (options: DialOptions) => this.#dial(options, party, told),
@@ -99,6 +107,8 @@ export class SimulatedNetwork {
 
   /** Ends everything that `party` holds, as when its process is killed. */
   kill(party: string): void {
+    this.#killed.add(party);
+    for (const listener of this.#listeners.get(party) ?? []) void listener.close();
     for (const { from, to, near, far } of this.connections) {
       if (from === party) near.kill();
       else if (to === party) far.kill();
@@ -133,17 +143,28 @@ export class SimulatedNetwork {
       far,
       serverEnd,
       written: [],
+      outputEndedAt: undefined,
       bytesRead: 0,
+      toServer: [],
+      bytesToServer: 0,
       end: undefined,
       mishap: undefined,
     };
     this.connections.push(connection);
     dialler?.told(connection);
+    if (this.#killed.has(from)) return near.kill();
     const name = from === SERVER_PARTY ? `server c${connection.number} ${to}` : `server c${connection.number} ${from}`;
     journal.write(name, `connection from ${from} to ${to} port ${dialled.port}`);
+    serverEnd.peer.tap = {
+      wrote: (text) => {
+        connection.toServer.push(text);
+        connection.bytesToServer += Buffer.byteLength(text);
+      },
+    };
     serverEnd.tap = {
       wrote: (text) => {
         connection.written.push(text);
+        if (text.endsWith("</stream:stream>")) connection.outputEndedAt ??= this.#options.clock.now();
         journal.write(name, `> ${text}`);
       },
       read: (bytes) => {
@@ -152,6 +173,7 @@ export class SimulatedNetwork {
       },
       closed: (end) => {
         connection.end = end;
+        connection.outputEndedAt ??= this.#options.clock.now();
         journal.write(
           name,
           `closed ${end.orderly ? "in order" : "out of order"}${end.error === undefined ? "" : `: ${end.error.message}`}`,
