@@ -86,6 +86,14 @@ const c2s = z.strictObject({
   stall_timeout: duration("30s"),
   max_resources: count(20),
   max_failed_logins: count(3),
+  sm_max: duration("5m"),
+  sm_max_queue: count(1_000),
+  sm_max_queue_size: size("1MiB"),
+  sm_ack_timeout: duration("1m"),
+  sm_location: address.optional(),
+  sm_max_hibernating: count(10_000),
+  sm_max_hibernating_per_account: count(5),
+  sm_max_hibernating_size: size("128MiB"),
   sasl: list(z.enum(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]))
     .min(1, "at least one mechanism")
     .default(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]),

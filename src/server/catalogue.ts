@@ -101,6 +101,13 @@ export interface NotificationCatalogue {
   "session/bound": Session;
   /** A session became available (again) with a priority of 0 or more: messages that wait may go to it. */
   "session/available": Session;
+  /**
+   * A session lost its connection and waits for its client to resume it (XEP-0198 §5). It stays open, keeps its presence,
+   * and takes stanzas, within bounds.
+   */
+  "session/detached": Session;
+  /** The client of a session that waited is back, with the same session. */
+  "session/resumed": Session;
   /** A session is gone and everything owed on its behalf has been sent. */
   "session/ended": SessionEnding;
   /** An account was removed with everything stored for it by the server itself. */

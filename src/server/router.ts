@@ -4,9 +4,11 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { Fate, ObligationSink } from "../shutdown/types.ts";
-import { describeStanza, type Stanza } from "../stanza/stanza.ts";
+import { describeStanza, Stanza } from "../stanza/stanza.ts";
 import { errorReply, resultOf, StanzaError } from "../stanza/stanza-error.ts";
 import type { Hooks } from "../util/hooks.ts";
+import { withAttrs, xml } from "../xml/element.ts";
+import { NS } from "../xml/ns.ts";
 import type { IqAnswer, IqRequest, MessageOffline, OfflineAnswer, PresenceReceived } from "./catalogue.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
@@ -55,6 +57,8 @@ export class Router {
   #hooks: Hooks;
   #remote: Remote;
   #obligations: ObligationSink;
+  /** How many sessions of one account a message went to, and have not given it back. */
+  #copies = new WeakMap<Stanza, number>();
 
   constructor({ hosts, sessions, accounts, hooks, remote, obligations }: RouterOptions) {
     this.#hosts = new Set(hosts);
@@ -95,6 +99,21 @@ export class Router {
       return this.#toMissingResource(stanza, to, session);
     }
     return this.#toAccount(stanza, to, session);
+  }
+
+  /**
+   * Finds another way for a stanza that a session was given at `at` (milliseconds since 1970), and whose client has not
+   * acknowledged it: as one to a resource that is not there (XEP-0198 §4), a message with its time (XEP-0203).
+   */
+  reroute(stanza: Stanza, at: number): Done {
+    if (stanza.kind === "presence" || stanza.to === undefined) return undefined;
+    if (stanza.kind === "iq") {
+      if (stanza.type === "get" || stanza.type === "set") this.returnToSender(stanza, UNAVAILABLE);
+      return undefined;
+    }
+    const others = (this.#copies.get(stanza) ?? 1) - 1;
+    this.#copies.set(stanza, others);
+    return others > 0 ? undefined : this.route(delayed(stanza, stanza.to.domain, at));
   }
 
   /**
@@ -199,7 +218,10 @@ export class Router {
     }
     const recipients = this.#recipients(to, stanza.type === "headline");
     if (recipients.length === 1) return (recipients[0] as Session).deliver(stanza);
-    if (recipients.length > 1) return deliverToAll(recipients, stanza);
+    if (recipients.length > 1) {
+      this.#copies.set(stanza, recipients.length);
+      return deliverToAll(recipients, stanza);
+    }
     if (stanza.type === "headline") {
       this.#settle(stanza, "dropped");
       return undefined;
@@ -261,6 +283,17 @@ function deliverToAll(recipients: readonly Session[], stanza: Stanza): Done {
     if (wait !== undefined) waits.push(wait);
   }
   return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
+}
+
+/** The message with the time at which `domain` had it first, unless it says so already (XEP-0203). */
+function delayed(message: Stanza, domain: string, at: number): Stanza {
+  const { element, from, to } = message;
+  if (element.getChildren("delay", NS.delay).some(({ attrs }) => attrs.from === domain)) return message;
+  const copy = withAttrs(element, {});
+  const stamp = new Date(at).toISOString();
+  // The children are shared with the stanza, their list must not be.
+  copy.children = [...element.children, xml("delay", { xmlns: NS.delay, from: domain, stamp })];
+  return new Stanza(copy, from, to);
 }
 
 function ignoreAnswer(answer: unknown): Done {

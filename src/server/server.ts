@@ -68,6 +68,8 @@ export interface ServerStatus {
   /** What it listens on, as people read it: `c2s 0.0.0.0:5222`. */
   readonly listening: readonly string[];
   readonly sessions: number;
+  /** How many of them wait for their clients (XEP-0198). */
+  readonly hibernating: number;
   /** Clients' connections, logged in or not. */
   readonly connections: number;
   readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
@@ -149,6 +151,7 @@ export class Server {
         ...(parts?.s2s.listening ?? []).map((address) => `s2s ${address}`),
       ],
       sessions: parts?.sessions.size ?? 0,
+      hibernating: parts?.c2s.hibernating ?? 0,
       connections: parts?.c2s.connections ?? 0,
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(phase === undefined ? {} : { phase }),
@@ -350,6 +353,8 @@ function joinParts(tools: Tools): Parts {
     moduleFeatures: () => modules.streamFeatures(),
     sessionBound: (session) => notifications.notify("session/bound", session),
     sessionReachable: (session) => notifications.notify("session/available", session),
+    sessionDetached: (session) => notifications.notify("session/detached", session),
+    sessionResumed: (session) => notifications.notify("session/resumed", session),
     sessionEnding: (session, reason) =>
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });

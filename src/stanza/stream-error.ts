@@ -67,16 +67,26 @@ export class StreamError {
   readonly text: string | undefined;
   /** With `see-other-host`: the host, with its port if that is not the usual one (§4.9.3.19). */
   readonly host: string | undefined;
+  /** The application-specific condition, if any (§4.9.4). */
+  readonly detail: Element | undefined;
 
-  constructor(condition: StreamCondition, text?: string, host?: string) {
+  constructor(condition: StreamCondition, text?: string, host?: string, detail?: Element) {
     this.condition = condition;
     this.text = text;
     this.host = host;
+    this.detail = detail;
   }
 
   /** Tells the peer to go on at `host`: a name or an address, an IPv6 one in brackets, with or without `:port`. */
   static seeOtherHost(host: string, text?: string): StreamError {
     return new StreamError("see-other-host", text, host);
+  }
+
+  /** Tells the peer that it acknowledged `h` stanzas when it had been sent fewer (XEP-0198 §4). */
+  static handledCountTooHigh(h: number, sent: number): StreamError {
+    const counts = { xmlns: NS.sm, h: String(h), "send-count": String(sent) };
+    const text = `You acknowledged ${h} stanzas, but ${sent} were sent`;
+    return new StreamError("undefined-condition", text, undefined, xml("handled-count-too-high", counts));
   }
 
   /** Reads a `<stream:error/>`; a condition that is not known is read as `undefined-condition`. */
@@ -103,6 +113,7 @@ export class StreamError {
       {},
       xml(this.condition, { xmlns: NS.streamErrors }, this.host),
       this.text === undefined ? undefined : xml("text", { xmlns: NS.streamErrors, "xml:lang": "en" }, this.text),
+      this.detail,
     );
   }
 }

@@ -8,7 +8,12 @@ const WRAP = 0x1_0000_0000;
 export class AckWindow<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
-  #proved = 0;
+  #proved: number;
+
+  /** A window whose first `proved` things have been sent and proved before. */
+  constructor(proved = 0) {
+    this.#proved = proved;
+  }
 
   /** How many have been sent since the beginning; not wrapped. */
   get sent(): number {
@@ -25,6 +30,11 @@ export class AckWindow<T> {
     return this.#items.length - this.#head;
   }
 
+  /** What waits for proof, oldest first. */
+  *items(): Generator<T> {
+    for (let at = this.#head; at < this.#items.length; at++) yield this.#items[at] as T;
+  }
+
   /** Notes that `item` has been sent. */
   add(item: T): void {
     this.#items.push(item);
@@ -35,10 +45,19 @@ export class AckWindow<T> {
    * nothing, when `h` counts more than was sent, or less than it did before.
    */
   acknowledge(h: number, take: (item: T) => void): boolean {
-    const fresh = (((h - this.#proved) % WRAP) + WRAP) % WRAP;
-    if (fresh > this.pending) return false;
-    this.proveUpTo(this.#proved + fresh, take);
+    if (!this.covers(h)) return false;
+    this.proveUpTo(this.#proved + this.#fresh(h), take);
     return true;
+  }
+
+  /** Tells whether `acknowledge` would take `h`. */
+  covers(h: number): boolean {
+    return this.#fresh(h) <= this.pending;
+  }
+
+  /** How many more than before `h` counts. */
+  #fresh(h: number): number {
+    return (((h - this.#proved) % WRAP) + WRAP) % WRAP;
   }
 
   /** Hands every item up to number `count` (as `sent` counts) to `take`, in order. */
@@ -70,7 +89,12 @@ export class AckWindow<T> {
 
 /** How many stanzas of the peer we have taken responsibility for: what we send as `h`. */
 export class HandledCounter {
-  #handled = 0;
+  #handled: number;
+
+  /** A counter that goes on from `h`. */
+  constructor(h = 0) {
+    this.#handled = h;
+  }
 
   /** The value of `h` now. */
   get h(): number {

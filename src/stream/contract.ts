@@ -32,9 +32,15 @@ export interface StreamHandler {
   onPeerClosing(): void;
   /**
    * Nothing can be sent any more, whoever closed or broke the stream; called once, before the `onClosed` that may be
-   * seconds away. What is handed to `send` from now on is lost.
+   * seconds away. What is handed to `send` from now on is lost. `closed`: our closing tag was written; `broken`: the
+   * connection went away without one.
    */
-  onOutputClosed?(): void;
+  onOutputClosed?(how: "closed" | "broken"): void;
+  /**
+   * The peer ended its side of the connection without a closing tag. The stream then says its own and closes, unless the
+   * handler destroys it here.
+   */
+  onInputLost?(): void;
   /** There is room again after `send` had returned false. */
   onDrain(): void;
   /** The stream is over; the last call. Elements that were complete have all been handled. */

@@ -176,7 +176,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     if (this.#end !== undefined || this.#isDestroyed) return;
     this.#isDestroyed = true;
     this.#error ??= error;
-    this.#outputOver();
+    this.#outputOver("broken");
     this.#endInput();
     if (this.#transportEnd === undefined) this.transport.destroy(error);
     else this.#finish(this.#transportEnd);
@@ -214,7 +214,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   onClose(end: TransportEnd): void {
     this.#transportEnd = end;
-    this.#outputOver();
+    this.#outputOver("broken");
     if (this.#standsStill && !this.#isDestroyed) this.#limitTime(HANDLER_GRACE_MS);
     else this.#finish(end);
   }
@@ -297,9 +297,11 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
   /** The peer will send no more, with a closing tag or without, and all it sent has been handled. */
   #afterFin(): void {
     if (this.#transportEnd !== undefined) return;
+    if (!this.#peerClosed) this.#handler.onInputLost?.();
+    if (this.#isDestroyed) return;
     // Somebody who never spoke XMPP needs no answer.
     if (this.#headerSent) this.#closeOutput();
-    this.#outputOver();
+    this.#outputOver("broken");
     this.#closeTransport(this.#closeTimeoutMs);
   }
 
@@ -315,13 +317,13 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     }
     this.#headerSent = true;
     this.transport.write(text + CLOSING_TAG);
-    this.#outputOver();
+    this.#outputOver("closed");
   }
 
-  #outputOver(): void {
+  #outputOver(how: "closed" | "broken"): void {
     if (!this.#outputOpen) return;
     this.#outputOpen = false;
-    this.#handler.onOutputClosed?.();
+    this.#handler.onOutputClosed?.(how);
   }
 
   /** Nothing is left to read or to say: closes the connection, and gives the peer a while to do the same. */

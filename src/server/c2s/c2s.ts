@@ -7,9 +7,8 @@ import type { Accepted, CertificateSource, Listener, ListenOptions, Network } fr
 import type { PhaseContext } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
-import type { XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
-import { asError } from "../../util/errors.ts";
+import { asError, MorendoError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
 import { type Random, shuffle } from "../../util/random.ts";
 import type { TimerWheel } from "../../util/timer-wheel.ts";
@@ -18,9 +17,13 @@ import type { Accounts } from "../accounts.ts";
 import { addressGroup, splitAddress } from "../address.ts";
 import type { Router } from "../router.ts";
 import type { SessionTable } from "../session-table.ts";
-import { ClientSession } from "./client-session.ts";
+import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { C2sContext } from "./context.ts";
+import { rerouteAll } from "./reroute.ts";
+import { Resumption } from "./resumption.ts";
+import { readSnapshot } from "./session-snapshot.ts";
+import type { EnableRequest } from "./sm-elements.ts";
 
 /** What the client side needs of the rest of the server. */
 export interface C2sOptions {
@@ -43,6 +46,9 @@ export interface C2sOptions {
   sessionBound(session: ClientSession): void;
   /** A session takes messages from now on. */
   sessionReachable(session: ClientSession): void;
+  /** A session waits for its client from now on, and its client is back. */
+  sessionDetached(session: ClientSession): void;
+  sessionResumed(session: ClientSession): void;
 }
 
 /** How the clients' sessions and connections ended at a shutdown. */
@@ -53,6 +59,8 @@ export interface ClosedSessions {
   unanswered: number;
   /** Out of time, or reset. */
   cut: number;
+  /** Ended while waiting for their clients (XEP-0198). */
+  hibernating: number;
   /** The first hundred full JIDs of those that did not answer. */
   readonly named: string[];
 }
@@ -88,7 +96,11 @@ export class C2s {
   #endings = new Map<string, Promise<void>>();
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
-  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, named: [] };
+  #resumption: Resumption;
+  /** Cleared when sessions are closed for good: from then on none outlives its connection. */
+  #mayHibernate = true;
+  #surroundings: SessionSurroundings;
+  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, named: [] };
 
   constructor(options: C2sOptions) {
     this.#options = options;
@@ -111,10 +123,22 @@ export class C2s {
       },
       tls: { role: "server", certificates: options.certificates, requestCertificate: false },
       moduleFeatures: () => options.moduleFeatures(),
-      bind: (user, resource, stream) => this.#bind(user, resource, stream),
+      bind: (user, resource, connection) => this.#bind(user, resource, connection),
+      enable: (session, request) => this.#enable(session, request),
+      resume: async (user, request, connection) =>
+        this.#stopping === undefined
+          ? await this.#resumption.resume(user, request, connection)
+          : { kind: "failed", condition: "service-unavailable" },
       bound: (session) => options.sessionBound(session),
       route: (session, stanza) => options.router.fromClient(session, stanza),
     };
+    this.#resumption = new Resumption({
+      config,
+      clock: options.clock,
+      random: options.random,
+      sessionsOf: (account) => options.sessions.of(account).values(),
+    });
+    this.#surroundings = this.#surroundingsOf(options);
   }
 
   /** How many connections there are, logged in or not. */
@@ -127,6 +151,11 @@ export class C2s {
     let strangers = 0;
     for (const { session } of this.#streams) if (session === undefined) strangers++;
     return strangers;
+  }
+
+  /** How many sessions wait for their clients. */
+  get hibernating(): number {
+    return this.#resumption.hibernating.size;
   }
 
   /** The addresses listened on. */
@@ -186,28 +215,35 @@ export class C2s {
   /** Phase `close-sessions`: ends every session and closes every connection, in shuffled batches. */
   async closeSessions(context: PhaseContext): Promise<void> {
     const error = new StreamError("system-shutdown", context.reason);
-    const streams = shuffle([...this.#streams], this.#options.random);
-    const waiting = new Map<ClientStream, Promise<void>>();
-    const total = streams.length;
+    this.#mayHibernate = false;
+    const all = shuffle([...this.#streams, ...this.#resumption.hibernating], this.#options.random);
+    const waiting = new Map<ClientStream | ClientSession, Promise<void>>();
+    const total = all.length;
     let done = 0;
     const report = (): void => {
-      const blockers = waiting.size > 5 ? [] : [...waiting.keys()].map((stream) => nameOf(stream));
+      const blockers = waiting.size > 5 ? [] : [...waiting.keys()].map((one) => nameOf(one));
       context.progress({ done, total, blockers });
     };
-    for (const [index, stream] of streams.entries()) {
+    for (const [index, one] of all.entries()) {
       const timeoutMs = Math.min(this.#options.config.close_timeout, context.remaining());
-      const closing = this.#closeStream(stream, error, timeoutMs).then(() => {
+      const work =
+        one instanceof ClientSession
+          ? this.#endHibernating(one, context.reason)
+          : this.#closeStream(one, error, timeoutMs);
+      const closing = work.then(() => {
         done++;
-        waiting.delete(stream);
+        waiting.delete(one);
         report();
       });
-      waiting.set(stream, closing);
+      waiting.set(one, closing);
       // What a session's end sets off comes in later turns, at the pace at which sessions are ended here.
       if ((index + 1) % this.#options.batch === 0) await this.#options.clock.turn();
     }
     // Out of time: the closing tags still go out, but nobody is waited for any more.
     const hurry = (): void => {
-      for (const stream of waiting.keys()) void stream.stream.close({ error, timeoutMs: 0 });
+      for (const one of waiting.keys()) {
+        if (one instanceof ClientStream) void one.stream.close({ error, timeoutMs: 0 });
+      }
     };
     context.signal.addEventListener("abort", hurry);
     if (context.signal.aborted) hurry();
@@ -221,20 +257,62 @@ export class C2s {
     const told: Promise<void>[] = [];
     for (const session of sessions) {
       if (!(session instanceof ClientSession)) continue;
-      told.push(session.end(""));
       void session.close(new StreamError("not-authorized", GONE));
+      told.push(session.end(""));
     }
     await Promise.all(told);
   }
 
-  /** Ends every connection now. */
-  destroy(): void {
-    for (const stream of this.#streams) stream.stream.destroy();
+  /**
+   * Takes in a session that another life of the server wrote down (`ClientSession.snapshot`): it waits for its client for
+   * as long as was left, and ends then. Throws `MORENDO_SESSION_STATE`, and changes nothing, when `data` is damaged or the
+   * session has no place here.
+   */
+  restore(data: unknown): ClientSession {
+    const { sessions, hosts, random, clock } = this.#options;
+    const { jid, created, sm, presence, hibernatedSince = clock.wallTime() } = readSnapshot(data);
+    const refuse = (what: string): never => {
+      throw new MorendoError("MORENDO_SESSION_STATE", `the state of a session cannot be used: ${what}`);
+    };
+    if (!hosts.includes(jid.domain)) refuse(`jid: ${jid.domain} is not served here`);
+    if (sessions.get(jid) !== undefined) refuse("jid: there is such a session already");
+    if (!this.#mayHibernate) refuse("the server goes down");
+    const session = new ClientSession({
+      id: random.id(),
+      jid,
+      created,
+      sm,
+      surroundings: this.#surroundings,
+      detachedAt: hibernatedSince,
+      ...(presence === undefined ? {} : { presence }),
+    });
+    sessions.add(session);
+    if (this.#resumption.adopt(session)) return session;
+    sessions.remove(session);
+    session.forget();
+    return refuse("smId: it is known here already");
+  }
+
+  /** Ends every session and every connection now; resolves when what the clients have not acknowledged has its fate. */
+  async destroy(): Promise<void> {
+    this.#mayHibernate = false;
+    const ends = [...this.#resumption.hibernating].map((session) => session.end(""));
+    for (const { session, stream } of this.#streams) {
+      stream.destroy();
+      if (session !== undefined) ends.push(session.end(""));
+    }
+    await Promise.all(ends);
+  }
+
+  async #endHibernating(session: ClientSession, reason: string): Promise<void> {
+    this.closed.hibernating++;
+    await session.end(reason);
   }
 
   async #closeStream(stream: ClientStream, error: StreamError, timeoutMs: number): Promise<void> {
+    const { session } = stream;
     const end = await stream.close(error, timeoutMs);
-    if (stream.session === undefined) return;
+    if (session === undefined) return;
     if (end.peerClosed) this.closed.answered++;
     else {
       if (end.orderly) this.closed.unanswered++;
@@ -308,8 +386,13 @@ export class C2s {
     void stream.close(error, this.#options.config.close_timeout);
   }
 
-  async #bind(user: Jid, wanted: string | undefined, stream: XmlStream): Promise<ClientSession | StanzaError> {
-    const { config, random, sessions, router, wheel, accounts } = this.#options;
+  #enable(session: ClientSession, request: EnableRequest): void {
+    const { sm, reply } = this.#resumption.enable(session, request);
+    session.manage(sm, reply);
+  }
+
+  async #bind(user: Jid, wanted: string | undefined, connection: Connection): Promise<ClientSession | StanzaError> {
+    const { config, random, sessions, clock, accounts } = this.#options;
     const jid = wanted === undefined ? user.withResource(random.id()) : Jid.parse(`${user.toString()}/${wanted}`);
     if (jid === undefined) return new StanzaError("bad-request", "the resource is not acceptable");
     // Removed since it logged in: nothing may be bound that `accountRemoved` will not see.
@@ -320,36 +403,66 @@ export class C2s {
       const holder = sessions.get(jid);
       // Contacts hear that the one has gone before they hear of the other.
       const ending = this.#endings.get(full);
-      if (holder === undefined && ending === undefined) break;
+      if (holder === undefined && ending === undefined) {
+        // One that waits for a client that may never come back does not keep out one that is here.
+        const room = sessions.of(user).size < config.max_resources ? undefined : this.#resumption.endOldest(user);
+        if (room === undefined) break;
+        await room;
+        continue;
+      }
       if (holder !== undefined && !(holder instanceof ClientSession)) return new StanzaError("conflict");
       if (holder !== undefined) void holder.close(new StreamError("conflict", "the resource was bound anew"));
       await (holder?.end("") ?? ending);
     }
-    if (stream.closing || this.#stopping !== undefined) return new StanzaError("service-unavailable");
+    if (connection.stream.closing || this.#stopping !== undefined) return new StanzaError("service-unavailable");
     if (sessions.of(user).size >= config.max_resources) {
       return new StanzaError("resource-constraint", "too many resources are connected");
     }
-    const session = new ClientSession(random.id(), jid, stream, {
+    const surroundings = this.#surroundings;
+    const session = new ClientSession({ id: random.id(), jid, connection, surroundings, created: clock.wallTime() });
+    sessions.add(session);
+    return session;
+  }
+
+  #surroundingsOf({ config, clock, wheel, router, sessions, ...options }: C2sOptions): SessionSurroundings {
+    return {
+      clock,
       wheel,
       maxUnread: config.max_unread,
       stallTimeoutMs: config.stall_timeout,
       closeTimeoutMs: config.close_timeout,
+      maxUnacked: config.sm_max_queue,
+      maxUnackedSize: config.sm_max_queue_size,
+      ackTimeoutMs: config.sm_ack_timeout,
       undeliverable: (stanza) => router.route(stanza),
-      reachable: (reachable) => this.#options.sessionReachable(reachable),
-      ending: (ending, reason) => {
-        sessions.remove(ending);
-        const done = this.#options.sessionEnding(ending, reason).then(() => {
+      reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
+      reachable: (session) => options.sessionReachable(session),
+      mayHibernate: () => this.#mayHibernate,
+      detached: (session) => {
+        this.#resumption.detached(session);
+        options.sessionDetached(session);
+      },
+      grew: (size) => this.#resumption.grew(size),
+      resumed: (session, size) => {
+        this.#resumption.attached(session, size);
+        options.sessionResumed(session);
+      },
+      ending: (session, reason) => {
+        sessions.remove(session);
+        this.#resumption.ending(session);
+        const full = session.jid.toString();
+        const done = options.sessionEnding(session, reason).then(() => {
           if (this.#endings.get(full) === done) this.#endings.delete(full);
         });
         this.#endings.set(full, done);
         return done;
       },
-    });
-    sessions.add(session);
-    return session;
+      gone: (session) => this.#resumption.gone(session),
+    };
   }
 }
 
-function nameOf(stream: ClientStream): string {
-  return stream.session?.jid.toString() ?? `login from ${stream.stream.transport.remoteAddress}`;
+function nameOf(one: ClientStream | ClientSession): string {
+  if (one instanceof ClientSession) return one.jid.toString();
+  return one.session?.jid.toString() ?? `login from ${one.stream.transport.remoteAddress}`;
 }

@@ -1,48 +1,124 @@
-// A bound client resource on a connection: takes stanzas for the client, slows down their producers when it reads too
-// slowly, and ends once, in order: nothing more is delivered, then contacts are told, then the session is gone.
+// A bound client resource: takes stanzas for the client, slows down their producers when it reads too slowly, and ends
+// once, in order: nothing more is delivered, then contacts are told, then the session is gone. With XEP-0198 it keeps what
+// the client has not acknowledged, outlives its connection, and sees to it that what is left at its end is not lost.
 
 import type { Jid } from "../../jid/jid.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, XmlStream } from "../../stream/contract.ts";
+import type { Clock } from "../../util/clock.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Session } from "../session.ts";
+import { AckRequests } from "./ack-requests.ts";
+import type { SessionSnapshot } from "./session-snapshot.ts";
+import { smAnswer, smResumed } from "./sm-elements.ts";
+import type { SmState, Unacked } from "./sm-state.ts";
+
+/** A client connection as its session sees it. */
+export interface Connection {
+  readonly stream: XmlStream;
+  /** The session is this connection's from now on. */
+  adopted(session: ClientSession): void;
+  /** The session is another connection's from now on: what still comes on this one does not count. */
+  replaced(error: StreamError): void;
+}
 
 /** What a session needs of its surroundings. */
 export interface SessionSurroundings {
+  readonly clock: Clock;
   readonly wheel: TimerWheel;
   /** Bytes that may wait for a client that does not read. */
   readonly maxUnread: number;
   /** Milliseconds a client may leave its full buffer unread. */
   readonly stallTimeoutMs: number;
   readonly closeTimeoutMs: number;
+  /** How much a client may leave unacknowledged, in stanzas and in characters; from half of it on producers wait. */
+  readonly maxUnacked: number;
+  readonly maxUnackedSize: number;
+  /** How long a client that was asked to acknowledge may keep silent, in milliseconds. */
+  readonly ackTimeoutMs: number;
   /** A stanza came for a session that has just ended: it takes the way of a missing resource. */
   undeliverable(stanza: Stanza): void | Promise<void>;
+  /** What the client of a session that ended has not acknowledged, oldest first, takes another way. Never rejects. */
+  reroute(unacked: readonly Unacked[]): Promise<void>;
   /** The session takes messages from now on: it became available with a priority of 0 or more. */
   reachable(session: ClientSession): void;
+  /** Whether a session may still outlive its connection. */
+  mayHibernate(): boolean;
+  /** The session has lost its connection and waits for its client. */
+  detached(session: ClientSession): void;
+  /** A stanza of `size` characters joined the queue of a session that waits for its client. */
+  grew(size: number): void;
+  /** The client is back. `size` is what waited for it, in characters. */
+  resumed(session: ClientSession, size: number): void;
   /** The session ends: it leaves the session table, and what is owed on its behalf is sent. Never rejects. */
   ending(session: ClientSession, reason: string): Promise<void>;
+  /** The last connection of a session that ended is gone: nothing of it will be handled any more. */
+  gone(session: ClientSession): void;
 }
 
-/** A session of a connected client. */
+/** What a session is made of. */
+export interface ClientSessionOptions {
+  readonly id: string;
+  readonly jid: Jid;
+  readonly surroundings: SessionSurroundings;
+  /** When the client bound its resource, in milliseconds since 1970. */
+  readonly created: number;
+  /** Undefined for a session that waits for its client. */
+  readonly connection?: Connection;
+  readonly presence?: Stanza;
+  readonly sm?: SmState;
+  /** Since when it waits for its client, in milliseconds since 1970. */
+  readonly detachedAt?: number;
+}
+
+const NO_CONNECTION: StreamEnd = { peerClosed: false, orderly: false };
+/** What one character takes in UTF-8 at most. */
+const MAX_BYTES = 3;
+
+/** A session of a client, connected or waiting for it. */
 export class ClientSession implements Session {
   readonly id: string;
   readonly jid: Jid;
   readonly account: Jid;
-  #stream: XmlStream;
+  readonly created: number;
   #surroundings: SessionSurroundings;
+  #connection: Connection | undefined;
+  /** The connection it has or had last, until that is gone: stanzas that had come on it may still be at work. */
+  #last: Connection | undefined;
   #presence: Stanza | undefined;
   #priority = 0;
+
+  #isEnding = false;
   #ended: Promise<void> | undefined;
+  /** Our closing tag is to be answered: the answer tells what the client has read. */
+  #isClosing = false;
+  #hasClientClosed = false;
+  #settled: Promise<void> | undefined;
+
+  #isFull = false;
   #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
   #stall: WheelTimeout | undefined;
 
-  constructor(id: string, jid: Jid, stream: XmlStream, surroundings: SessionSurroundings) {
+  #sm: SmState | undefined;
+  #asks: AckRequests | undefined;
+  #working: Promise<void> | undefined;
+  #claim = 0;
+  #detachedAt: number | undefined;
+  #expiry: WheelTimeout | undefined;
+
+  constructor({ id, jid, surroundings, created, connection, presence, sm, detachedAt }: ClientSessionOptions) {
     this.id = id;
     this.jid = jid;
     this.account = jid.bare;
-    this.#stream = stream;
+    this.created = created;
     this.#surroundings = surroundings;
+    this.#connection = connection;
+    this.#last = connection;
+    this.#notePresence(presence);
+    this.#sm = sm;
+    this.#detachedAt = detachedAt;
+    if (sm !== undefined && detachedAt !== undefined) this.#awaitClient(sm, detachedAt);
   }
 
   get presence(): Stanza | undefined {
@@ -54,34 +130,178 @@ export class ClientSession implements Session {
   }
 
   get open(): boolean {
-    return this.#ended === undefined;
+    return !this.#isEnding;
+  }
+
+  /** What XEP-0198 adds to the session, once the client has asked for it. */
+  get sm(): SmState | undefined {
+    return this.#sm;
+  }
+
+  /** Whether the session waits for its client. */
+  get hibernating(): boolean {
+    return !this.#isEnding && this.#connection === undefined;
+  }
+
+  /** Tells whether `connection` is the one the session has. */
+  isOn(connection: Connection): boolean {
+    return this.#connection === connection;
   }
 
   setPresence(presence: Stanza | undefined): void {
     const wasReachable = this.#presence !== undefined && this.#priority >= 0;
-    this.#presence = presence;
-    const priority = Number(presence?.element.getChildText("priority") ?? 0);
-    this.#priority = Number.isInteger(priority) ? priority : 0;
+    this.#notePresence(presence);
     if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
   }
 
   deliver(stanza: Stanza): void | Promise<void> {
-    if (this.#ended !== undefined) return this.#surroundings.undeliverable(stanza);
-    return this.send(stanza.text);
+    if (this.#isEnding) return this.#surroundings.undeliverable(stanza);
+    return this.#push(stanza.text, stanza);
   }
 
-  /** Sends what the connection itself has to say, with the same bounds as `deliver`; nothing once the session has ended. */
+  /** Sends a stanza of the connection itself, with the same bounds as `deliver`; nothing once the session has ended. */
   send(text: string): void | Promise<void> {
-    if (this.#ended !== undefined || this.#stream.send(text)) return undefined;
-    return this.#wait();
+    return this.#isEnding ? undefined : this.#push(text, undefined);
   }
 
   /** Room again in the connection's buffer. */
   drained(): void {
-    this.#stall?.cancel();
-    this.#stall = undefined;
-    this.#room?.open();
-    this.#room = undefined;
+    this.#isFull = false;
+    this.#openRoom();
+  }
+
+  /** The client asked for acknowledgements; `reply` tells it what was agreed on. What is sent after that is counted. */
+  manage(sm: SmState, reply: string): void {
+    if (this.#connection === undefined) return;
+    this.#write(this.#connection, reply);
+    this.#sm = sm;
+    this.#ask();
+  }
+
+  /** Gives up a session that was never taken in, without a word to anybody. */
+  forget(): void {
+    this.#isEnding = true;
+    this.#ended = Promise.resolve();
+    this.#expiry?.cancel();
+  }
+
+  /** One more stanza of the client is carried. */
+  carried(): void {
+    this.#sm?.handled.count();
+  }
+
+  /** A stanza of the client is carried when `work` is done. Returns what to wait for before the next. */
+  carrying(work: Promise<void>): Promise<void> {
+    if (this.#sm === undefined) return work;
+    const done = work
+      .then(() => this.carried())
+      .finally(() => {
+        if (this.#working === done) this.#working = undefined;
+      });
+    this.#working = done;
+    return done;
+  }
+
+  /** Tells the client what has been carried; a promise means: it does not read, read nothing more from it. */
+  answer(): void | Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined || this.#sm === undefined) return undefined;
+    if (this.#write(connection, smAnswer(this.#sm.handled.h)) || this.#isEnding) return undefined;
+    return this.#wait(connection);
+  }
+
+  /** Takes the client's `h`; false when it may not say that. */
+  acknowledge(h: number): boolean {
+    const sm = this.#sm;
+    if (sm === undefined) return false;
+    const { pending } = sm;
+    if (!sm.acknowledge(h)) return false;
+    if (this.#isEnding) return true;
+    this.#asks?.answered();
+    if (sm.pending < pending) this.#stall?.restart();
+    this.#openRoom();
+    return true;
+  }
+
+  /** Asks the client for a sign of life; false when it never agreed to answer. */
+  probe(): boolean {
+    this.#asks?.ask();
+    return this.#asks !== undefined;
+  }
+
+  /** The client says its closing tag before we say ours. */
+  clientClosing(): void {
+    if (!this.#isClosing) this.#hasClientClosed = true;
+  }
+
+  /** The connection can carry nothing more to the client. */
+  outputClosed(how: "closed" | "broken"): void {
+    if (how === "broken" && this.detach()) return;
+    void this.end("");
+  }
+
+  /** The connection is gone, and all that had come on it has been handled. */
+  connectionGone(connection: Connection): void {
+    if (this.#last !== connection) return;
+    this.#last = undefined;
+    if (this.#isEnding) this.#surroundings.gone(this);
+  }
+
+  /** Whether stanzas of the client may still be at work although the session has ended. */
+  get hasConnection(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /**
+   * Goes on without a connection: the session waits for its client as long as was agreed, and then ends. False, and
+   * nothing has changed, when it cannot: resumption was not agreed on, or the session ends.
+   */
+  detach(): boolean {
+    const sm = this.#sm;
+    if (this.#isEnding || this.#connection === undefined || sm?.id === undefined) return false;
+    if (!this.#surroundings.mayHibernate()) return false;
+    this.#connection = undefined;
+    this.#asks?.stop();
+    this.#asks = undefined;
+    this.#isFull = false;
+    this.#letAllIn();
+    const now = this.#surroundings.clock.wallTime();
+    this.#detachedAt = now;
+    this.#awaitClient(sm, now);
+    this.#surroundings.detached(this);
+    return true;
+  }
+
+  /**
+   * Takes the session from the connection that it has or had, for another: nothing that comes on the old one counts from
+   * now on. Resolves when the stanza that was at work is carried, so that the number of those handled is final; to
+   * whether nobody else has claimed the session since.
+   */
+  async claim(): Promise<boolean> {
+    const claim = ++this.#claim;
+    const last = this.#last;
+    this.detach();
+    this.#last = undefined;
+    last?.replaced(new StreamError("conflict", "the session was resumed on another connection"));
+    // One that fails is not carried, and the client will send it again.
+    if (this.#working !== undefined) await this.#working.catch(() => undefined);
+    return this.#claim === claim;
+  }
+
+  /** Goes on with `connection`, whose client has handled `h`: sends what it has not, in order. */
+  resume(connection: Connection, sm: SmState, h: number): void {
+    const { size } = sm;
+    sm.acknowledge(h);
+    this.#connection = connection;
+    this.#last = connection;
+    this.#detachedAt = undefined;
+    this.#expiry?.cancel();
+    connection.adopted(this);
+    this.#write(connection, smResumed(sm.id ?? "", sm.handled.h));
+    for (const { text } of sm.unacked()) this.#write(connection, text);
+    this.#ask();
+    if (sm.pending > 0) this.#asks?.ask();
+    this.#surroundings.resumed(this, size);
   }
 
   /**
@@ -89,30 +309,158 @@ export class ClientSession implements Session {
    * presence, has been handed on. Late callers get the same promise. The connection is not touched.
    */
   end(reason: string): Promise<void> {
-    this.#ended ??= this.#surroundings.ending(this, reason);
-    this.drained();
+    if (this.#isEnding) return this.#ended ?? Promise.resolve();
+    this.#isEnding = true;
+    this.#asks?.stop();
+    this.#expiry?.cancel();
+    const told = this.#surroundings.ending(this, reason);
+    this.#ended = this.#isClosing ? told : Promise.all([told, this.#settle(false)]).then(() => undefined);
+    this.#letAllIn();
     return this.#ended;
   }
 
   /** Ends the session and closes its connection with `error`; resolves when the connection is gone. Never rejects. */
   async close(error: StreamError, timeoutMs: number = this.#surroundings.closeTimeoutMs): Promise<StreamEnd> {
+    const connection = this.#connection;
+    this.#isClosing = connection !== undefined;
     await this.end(error.text ?? "");
-    return await this.#stream.close({ error, timeoutMs });
+    if (connection === undefined) return NO_CONNECTION;
+    if (this.#sm !== undefined) connection.stream.send(smAnswer(this.#sm.handled.h));
+    const end = await connection.stream.close({ error, timeoutMs });
+    // The answer to our closing tag comes from somebody who has read what was before it (RFC 6120 §4.4).
+    await this.#settle(end.peerClosed && !this.#hasClientClosed);
+    return end;
   }
 
-  #wait(): Promise<void> {
-    if (this.#stream.transport.buffered > this.#surroundings.maxUnread) {
+  /** The session as data that `restoreSession` takes; undefined when it cannot be resumed. */
+  snapshot(): SessionSnapshot | undefined {
+    const sm = this.#sm;
+    if (sm?.id === undefined) return undefined;
+    return {
+      smId: sm.id,
+      jid: this.jid.toString(),
+      created: this.created,
+      maxMs: sm.maxMs,
+      handled: sm.handled.h,
+      sent: sm.sent,
+      unacked: Array.from(sm.unacked(), ({ text, at }) => ({ xml: text, at })),
+      ...(this.#presence === undefined ? {} : { presence: this.#presence.text }),
+      ...(this.#detachedAt === undefined ? {} : { hibernatedSince: this.#detachedAt }),
+    };
+  }
+
+  #notePresence(presence: Stanza | undefined): void {
+    this.#presence = presence;
+    const priority = Number(presence?.element.getChildText("priority") ?? 0);
+    this.#priority = Number.isInteger(priority) ? priority : 0;
+  }
+
+  #push(text: string, stanza: Stanza | undefined): void | Promise<void> {
+    const connection = this.#connection;
+    const sm = this.#sm;
+    if (sm !== undefined) {
+      const { size } = sm;
+      sm.add({ text, stanza, at: this.#surroundings.clock.wallTime() });
+      if (connection === undefined) {
+        this.#surroundings.grew(sm.size - size);
+        return this.#isEnding || this.#isOver(sm, 1) ? this.end("") : undefined;
+      }
+      if (this.#isOver(sm, 1)) return this.#overflow();
+    }
+    if (connection === undefined) return undefined;
+    this.#write(connection, text);
+    this.#asks?.sent();
+    return this.#isFull || (sm !== undefined && this.#isOver(sm, 0.5)) ? this.#wait(connection) : undefined;
+  }
+
+  #write(connection: Connection, text: string): boolean {
+    const hasRoom = connection.stream.send(text);
+    if (!hasRoom) this.#isFull = true;
+    return hasRoom;
+  }
+
+  /** Tells whether more than `share` of what may be left unacknowledged is. */
+  #isOver(sm: SmState, share: number): boolean {
+    const { maxUnacked, maxUnackedSize } = this.#surroundings;
+    return sm.pending > maxUnacked * share || sm.size > maxUnackedSize * share;
+  }
+
+  /** The last stanza was one too many; it takes the way of all the others. */
+  #overflow(): Promise<void> {
+    const error = new StreamError("resource-constraint", "too much is waiting to be acknowledged");
+    return this.close(error).then(() => undefined);
+  }
+
+  #wait(connection: Connection): Promise<void> {
+    const unacked = this.#sm === undefined ? 0 : this.#sm.size * MAX_BYTES;
+    if (connection.stream.transport.buffered > this.#surroundings.maxUnread + unacked) {
       void this.close(new StreamError("resource-constraint", "too much is waiting to be read"));
       return Promise.resolve();
     }
     if (this.#room === undefined) {
       const { promise, resolve } = withResolvers();
       this.#room = { promise, open: resolve };
-      this.#stall = this.#surroundings.wheel.add(this.#surroundings.stallTimeoutMs, () => {
-        void this.close(new StreamError("connection-timeout", "nothing was read for too long"));
-      });
+      this.#stall = this.#surroundings.wheel.add(this.#surroundings.stallTimeoutMs, () => this.#stalled());
     }
     return this.#room.promise;
+  }
+
+  #stalled(): void {
+    // Somebody who has room for more and takes nothing may have lost the network rather than the will.
+    const hasRoom = this.#sm !== undefined && !this.#isOver(this.#sm, 0.5);
+    if (hasRoom) this.#lose("nothing was read for too long");
+    else void this.close(new StreamError("connection-timeout", "nothing was read for too long"));
+  }
+
+  /** The connection is as good as broken. */
+  #lose(text: string): void {
+    const connection = this.#connection;
+    if (this.detach()) connection?.stream.destroy();
+    else void this.close(new StreamError("connection-timeout", text));
+  }
+
+  #openRoom(): void {
+    if (this.#isFull || (this.#sm !== undefined && this.#isOver(this.#sm, 0.5))) return;
+    this.#letAllIn();
+  }
+
+  #letAllIn(): void {
+    this.#stall?.cancel();
+    this.#stall = undefined;
+    this.#room?.open();
+    this.#room = undefined;
+  }
+
+  #ask(): void {
+    const { clock, wheel, ackTimeoutMs } = this.#surroundings;
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#asks = new AckRequests({
+      clock,
+      wheel,
+      timeoutMs: ackTimeoutMs,
+      send: (text) => this.#write(connection, text),
+      pending: () => this.#sm?.pending ?? 0,
+      // While a stanza of the client is at work, what it says is left in the network.
+      lastHeardAt: () => (this.#working === undefined ? connection.stream.lastInputAt : clock.now()),
+      silent: () => this.#lose("the client does not answer"),
+    });
+  }
+
+  #awaitClient(sm: SmState, since: number): void {
+    const { clock, wheel } = this.#surroundings;
+    // The calendar may have been set back meanwhile.
+    const waited = Math.max(0, clock.wallTime() - since);
+    const ms = Math.max(0, sm.maxMs - waited);
+    this.#expiry?.cancel();
+    this.#expiry = wheel.add(ms, () => void this.end(""));
+  }
+
+  /** What the client has not acknowledged is proved to have been read, or takes another way. */
+  #settle(isRead: boolean): Promise<void> {
+    const unacked = this.#settled === undefined ? (this.#sm?.takeAll() ?? []) : [];
+    this.#settled ??= isRead || unacked.length === 0 ? Promise.resolve() : this.#surroundings.reroute(unacked);
+    return this.#settled;
   }
 }
 

@@ -3,28 +3,30 @@
 
 import { Jid } from "../../jid/jid.ts";
 import type { TlsInfo, Transport } from "../../net/transport.ts";
-import { readStanza } from "../../stanza/read-stanza.ts";
+import { type ReadFromClient, readStanza } from "../../stanza/read-stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
+import { parseH } from "../../stream/acks.ts";
 import type { HeaderOptions, StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
 import { createXmlStream } from "../../stream/xml-stream.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import { type Element, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import { readBindRequest } from "./bind.ts";
-import type { ClientSession } from "./client-session.ts";
+import type { ClientSession, Connection } from "./client-session.ts";
 import type { C2sContext } from "./context.ts";
 import { streamFeatures } from "./features.ts";
 import { SaslNegotiation } from "./sasl-negotiation.ts";
+import { readEnable, readResume, smFailed } from "./sm-elements.ts";
 
 /** Where a connection is in its negotiation. */
 type State = "connected" | "negotiating" | "authenticated" | "bound" | "ending";
 
-/** Requests to bind that come to nothing, such as for a bad resource: so many, and then the connection ends. */
-const MAX_REFUSED_BINDS = 10;
+/** Requests to bind, to resume or to manage a stream that come to nothing: so many, and then the connection ends. */
+const MAX_REFUSED = 10;
 
 /** A client connection. */
-export class ClientStream implements StreamHandler {
+export class ClientStream implements StreamHandler, Connection {
   readonly #context: C2sContext;
   readonly stream: XmlStream;
   #state: State = "connected";
@@ -39,7 +41,7 @@ export class ClientStream implements StreamHandler {
   #closed: (() => void) | undefined;
   /** When the client was asked for a sign of life, if it was. */
   #pingedAt: number | undefined;
-  #refusedBinds = 0;
+  #refused = 0;
 
   /** Takes over a transport that was accepted; `closed` is called once, when it is gone. */
   constructor(context: C2sContext, transport: Transport, closed: () => void) {
@@ -61,9 +63,9 @@ export class ClientStream implements StreamHandler {
     });
   }
 
-  /** The bound session, once there is one. */
+  /** The session that this connection carries, once there is one. */
   get session(): ClientSession | undefined {
-    return this.#session;
+    return this.#session?.isOn(this) ? this.#session : undefined;
   }
 
   /** Tells the stream that a handshake begun by the listener (direct TLS) is done. */
@@ -74,15 +76,29 @@ export class ClientStream implements StreamHandler {
   /** Closes the connection with `error`, and the session with it. Resolves when the connection is gone; never rejects. */
   async close(error: StreamError, timeoutMs: number): Promise<StreamEnd> {
     this.#leaveNegotiation();
-    if (this.#session !== undefined) await this.#session.end(error.text ?? "");
-    return await this.stream.close({ error, timeoutMs });
+    const { session } = this;
+    return await (session === undefined ? this.stream.close({ error, timeoutMs }) : session.close(error, timeoutMs));
   }
 
   /** Ends the connection for a fault of the client; what it says after that does not count. */
   fail(error?: StreamError): void {
     this.#leaveNegotiation();
-    void this.#session?.end(error?.text ?? "");
+    void this.session?.end(error?.text ?? "");
     this.stream.fail(error);
+  }
+
+  adopted(session: ClientSession): void {
+    this.#loginTimeout?.cancel();
+    this.#state = "bound";
+    this.#session = session;
+    this.#idleTimeout = this.#context.wheel.add(this.#context.config.idle_timeout, () => this.#onIdle());
+  }
+
+  replaced(error: StreamError): void {
+    this.#session = undefined;
+    this.#state = "ending";
+    this.#idleTimeout?.cancel();
+    void this.stream.close({ error, timeoutMs: this.#context.config.close_timeout });
   }
 
   onHeader(header: StreamHeader): void {
@@ -102,21 +118,27 @@ export class ClientStream implements StreamHandler {
   }
 
   onDrain(): void {
-    this.#session?.drained();
+    this.session?.drained();
   }
 
   onPeerClosing(): void {
-    return undefined;
+    this.session?.clientClosing();
   }
 
-  /** Whatever comes for the session from now on would be lost: it takes the way of a missing resource. */
-  onOutputClosed(): void {
-    void this.#session?.end("");
+  /** Whatever comes for the session from now on waits for the client to come back, or takes the way of a missing resource. */
+  onOutputClosed(how: "closed" | "broken"): void {
+    this.session?.outputClosed(how);
+  }
+
+  onInputLost(): void {
+    // A closing tag would say that the session is over.
+    if (this.session?.detach()) this.stream.destroy();
   }
 
   onClosed(): void {
     this.#leaveNegotiation();
     this.#idleTimeout?.cancel();
+    this.#session?.connectionGone(this);
     this.#closed?.();
     this.#closed = undefined;
   }
@@ -147,10 +169,14 @@ export class ClientStream implements StreamHandler {
 
   #negotiate(element: Element): void | Promise<void> {
     if (this.#state === "ending") return undefined;
-    if (this.#state === "authenticated") return this.#onBind(element);
+    if (this.#state === "authenticated") {
+      return element.getNS() === NS.sm ? this.#onSmBeforeBind(element) : this.#onBind(element);
+    }
     if (element.is("starttls", NS.tls)) return this.#onStartTls();
     const xmlns = element.getNS();
     if (xmlns === NS.sasl) return this.#onSasl(element);
+    // XEP-0198 §2: not before the login.
+    if (xmlns === NS.sm) return this.#refuse(smFailed("unexpected-request"));
     return this.fail(new StreamError("not-authorized"));
   }
 
@@ -200,10 +226,10 @@ export class ClientStream implements StreamHandler {
       this.fail(new StreamError("not-authorized"));
       return;
     }
-    if (request.kind === "refused") return this.#refuseBind(request.reply);
-    const bound = await this.#context.bind(user, request.resource, this.stream);
+    if (request.kind === "refused") return this.#refuse(request.reply.toString());
+    const bound = await this.#context.bind(user, request.resource, this);
     if (bound instanceof StanzaError) {
-      return this.#refuseBind(xml("iq", { type: "error", id: request.id }, bound.toElement()));
+      return this.#refuse(xml("iq", { type: "error", id: request.id }, bound.toElement()).toString());
     }
     if (this.stream.closing) return await bound.end("");
     if (!bound.open) {
@@ -211,30 +237,72 @@ export class ClientStream implements StreamHandler {
       this.#leaveNegotiation();
       return;
     }
-    this.#loginTimeout?.cancel();
-    this.#state = "bound";
-    this.#session = bound;
-    this.#idleTimeout = this.#context.wheel.add(this.#context.config.idle_timeout, () => this.#onIdle());
+    this.adopted(bound);
     const jid = xml("jid", {}, bound.jid.toString());
     this.stream.send(xml("iq", { type: "result", id: request.id }, xml("bind", { xmlns: NS.bind }, jid)).toString());
     this.#context.bound(bound);
   }
 
-  #refuseBind(reply: Element): void {
-    this.stream.send(reply.toString());
-    if (++this.#refusedBinds < MAX_REFUSED_BINDS) return;
-    this.fail(new StreamError("policy-violation", "too many requests to bind"));
+  /** Says no to something that is not worth ending the connection for, unless it is said too often. */
+  #refuse(reply: string): void {
+    this.stream.send(reply);
+    if (++this.#refused < MAX_REFUSED) return;
+    this.fail(new StreamError("policy-violation", "too many requests that come to nothing"));
+  }
+
+  async #onSmBeforeBind(element: Element): Promise<void> {
+    const request = element.getName() === "resume" ? readResume(element) : undefined;
+    if (request === undefined) return this.#refuse(smFailed("unexpected-request"));
+    const outcome = await this.#context.resume(this.#user as Jid, request, this);
+    if (outcome.kind === "resumed" || this.stream.closing) return;
+    if (outcome.kind === "fault") this.fail(outcome.error);
+    else this.#refuse(smFailed(outcome.condition, outcome.h));
+  }
+
+  /** An element of XEP-0198 on a stream with a session. */
+  #onSm(element: Element, session: ClientSession): void | Promise<void> {
+    const { sm } = session;
+    switch (element.getName()) {
+      case "r":
+        return sm === undefined ? this.#refuse(smFailed("unexpected-request")) : session.answer();
+      case "a":
+        return sm === undefined ? this.#refuse(smFailed("unexpected-request")) : this.#onAck(element, session);
+      case "enable":
+        if (sm !== undefined) return this.#refuse(smFailed("unexpected-request"));
+        return session.open ? this.#context.enable(session, readEnable(element)) : undefined;
+      case "resume":
+        return this.#refuse(smFailed("unexpected-request"));
+      default:
+        return this.fail(new StreamError("unsupported-stanza-type"));
+    }
+  }
+
+  #onAck(element: Element, session: ClientSession): void {
+    const h = parseH(element.attrs.h);
+    if (h === undefined) return this.fail(new StreamError("invalid-xml", "an acknowledgement without its number"));
+    if (session.acknowledge(h)) return;
+    this.fail(StreamError.handledCountTooHigh(h, session.sm?.sent ?? 0));
   }
 
   #onStanza(element: Element, session: ClientSession): void | Promise<void> {
     const read = readStanza(element, session.jid);
-    if (read.kind === "not-a-stanza") return this.fail(new StreamError("unsupported-stanza-type"));
+    if (read.kind === "not-a-stanza") {
+      if (element.getNS() === NS.sm) return this.#onSm(element, session);
+      return this.fail(new StreamError("unsupported-stanza-type"));
+    }
     if (read.kind === "wrong-sender") return this.fail(new StreamError("invalid-from"));
+    const work = this.#carry(read, session);
+    if (work !== undefined) return session.carrying(work);
+    session.carried();
+    return undefined;
+  }
+
+  #carry(read: ReadFromClient & { kind: "stanza" | "bad" }, session: ClientSession): void | Promise<void> {
     if (read.kind === "bad") {
       return read.reply === undefined ? undefined : session.send(read.reply.text);
     }
     const { stanza } = read;
-    if (stanza.kind === "iq" && stanza.type === "set" && element.getChild("session", NS.session) !== undefined) {
+    if (stanza.kind === "iq" && stanza.type === "set" && stanza.element.getChild("session", NS.session) !== undefined) {
       // RFC 3921 §3: old clients insist on establishing a session; it has had no effect since RFC 6121.
       return session.send(xml("iq", { type: "result", id: stanza.id }).toString());
     }
@@ -245,11 +313,12 @@ export class ClientStream implements StreamHandler {
 
   /** Asks a silent client whether it is still there; one that does not answer is given up (RFC 6120 §4.6.3). */
   #onIdle(): void {
-    if (this.#session === undefined || !this.#session.open) return;
+    const { session } = this;
+    if (session === undefined || !session.open) return;
     const { idle_timeout: idleMs, stall_timeout: answerMs } = this.#context.config;
     const { lastInputAt } = this.stream;
     if (this.#pingedAt !== undefined && lastInputAt <= this.#pingedAt) {
-      void this.#session.close(new StreamError("connection-timeout", "the client does not answer"));
+      void session.close(new StreamError("connection-timeout", "the client does not answer"));
       return;
     }
     this.#pingedAt = undefined;
@@ -260,11 +329,15 @@ export class ClientStream implements StreamHandler {
       this.#idleTimeout?.restart(restMs);
       return;
     }
+    if (session.probe()) {
+      this.#idleTimeout?.restart(idleMs);
+      return;
+    }
     this.#pingedAt = now;
-    const from = this.#session.jid.domain;
-    const to = this.#session.jid.toString();
+    const from = session.jid.domain;
+    const to = session.jid.toString();
     const ping = xml("iq", { type: "get", id: this.#context.random.id(), from, to }, xml("ping", { xmlns: NS.ping }));
-    void this.#session.send(ping.toString());
+    void session.send(ping.toString());
     this.#idleTimeout?.restart(answerMs);
   }
 

@@ -6,14 +6,16 @@ import type { Jid } from "../../jid/jid.ts";
 import type { TlsServerOptions } from "../../net/transport.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import type { StanzaError } from "../../stanza/stanza-error.ts";
-import type { StreamLimits, XmlStream } from "../../stream/contract.ts";
+import type { StreamLimits } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
 import type { Random } from "../../util/random.ts";
 import type { TimerWheel } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import type { Accounts } from "../accounts.ts";
-import type { ClientSession } from "./client-session.ts";
+import type { ClientSession, Connection } from "./client-session.ts";
+import type { ResumeOutcome } from "./resumption.ts";
+import type { EnableRequest, ResumeRequest } from "./sm-elements.ts";
 
 export interface C2sContext {
   readonly config: Config["c2s"];
@@ -29,8 +31,12 @@ export interface C2sContext {
   readonly log: Logger;
   /** Returns the stream features modules offer to a client that has logged in. */
   moduleFeatures(): readonly Element[];
-  /** Binds a resource for `user` on `stream` (RFC 6120 §7.6), ending a session that holds the same one. */
-  bind(user: Jid, resource: string | undefined, stream: XmlStream): Promise<ClientSession | StanzaError>;
+  /** Binds a resource for `user` on `connection` (RFC 6120 §7.6), ending a session that holds the same one. */
+  bind(user: Jid, resource: string | undefined, connection: Connection): Promise<ClientSession | StanzaError>;
+  /** Agrees on acknowledgements with the client of `session` and tells it so (XEP-0198 §3). */
+  enable(session: ClientSession, request: EnableRequest): void;
+  /** Gives the session that `request` names to `connection` (XEP-0198 §5), which tells its client of a failure. */
+  resume(user: Jid, request: ResumeRequest, connection: Connection): Promise<ResumeOutcome>;
   /** Tells modules of a session whose client has been told of its resource. */
   bound(session: ClientSession): void;
   /** Hands over a stanza of a client; a promise means: read on when it resolves. */

@@ -19,6 +19,7 @@ export function streamFeatures(context: C2sContext, state: LoginState): Element 
   if (state.user !== undefined) {
     features.cnode(xml("bind", { xmlns: NS.bind }, xml("required")));
     features.cnode(xml("session", { xmlns: NS.session }, xml("optional")));
+    features.cnode(xml("sm", { xmlns: NS.sm }));
     for (const feature of context.moduleFeatures()) features.cnode(feature);
   } else if (state.tls === undefined) {
     features.cnode(xml("starttls", { xmlns: NS.tls }, xml("required")));

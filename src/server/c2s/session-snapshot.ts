@@ -1,0 +1,84 @@
+// A resumable session as plain data that can leave the process and come back: everything that XEP-0198 §5 needs to go on
+// as if nothing had happened. Reading one back trusts nothing. Not for: what modules keep for a session.
+
+import { z } from "zod";
+import { Jid } from "../../jid/jid.ts";
+import { parseStanza } from "../../stanza/parse-stanza.ts";
+import type { Stanza } from "../../stanza/stanza.ts";
+import { MorendoError } from "../../util/errors.ts";
+import { SmState } from "./sm-state.ts";
+
+const count = z.int().nonnegative();
+/** XEP-0198 §5: an SM-ID has 4000 bytes at most. */
+const MAX_ID = 4_000;
+
+const snapshotSchema = z.strictObject({
+  smId: z.string().min(1).max(MAX_ID),
+  /** The full JID. */
+  jid: z.string(),
+  /** When the resource was bound, in milliseconds since 1970. */
+  created: count,
+  /** How long the session may wait for its client, in milliseconds. */
+  maxMs: count,
+  /** How many of the client's stanzas have been carried, as `h` counts. */
+  handled: count.max(0xffff_ffff),
+  /** How many stanzas the client has been sent since acknowledgements were agreed on, those in `unacked` included. */
+  sent: count,
+  /** What the client has not acknowledged, oldest first: the text, and when it came, in milliseconds since 1970. */
+  unacked: z.array(z.strictObject({ xml: z.string(), at: count.max(8.64e15) })),
+  /** The presence it last broadcast, while it is available. */
+  presence: z.string().optional(),
+  /** Since when it waits for its client, in milliseconds since 1970; it had a connection without this. */
+  hibernatedSince: count.optional(),
+});
+
+export type SessionSnapshot = z.output<typeof snapshotSchema>;
+
+/** What a snapshot says, checked and read. */
+export interface RestoredSession {
+  readonly jid: Jid;
+  readonly created: number;
+  readonly sm: SmState;
+  readonly presence: Stanza | undefined;
+  readonly hibernatedSince: number | undefined;
+}
+
+/** Reads a snapshot; throws `MORENDO_SESSION_STATE` with a message that names what is wrong with it. */
+export function readSnapshot(data: unknown): RestoredSession {
+  const parsed = snapshotSchema.safeParse(data);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw damaged(issue === undefined ? "" : issue.path.join("."), issue?.message ?? "not a session");
+  }
+  const { smId, created, maxMs, handled, sent, unacked, hibernatedSince, ...texts } = parsed.data;
+  const jid = Jid.parse(texts.jid);
+  if (jid === undefined || jid.local === "" || !jid.isFull || jid.toString() !== texts.jid) {
+    throw damaged("jid", "not a full JID as it is written");
+  }
+  if (sent < unacked.length) throw damaged("sent", "less than what waits to be acknowledged");
+  const sm = new SmState(smId, maxMs, { handled, proved: sent - unacked.length });
+  for (const [index, { xml, at }] of unacked.entries()) {
+    const stanza = parseStanza(xml);
+    if (stanza === undefined) throw damaged(`unacked.${index}.xml`, "not a stanza");
+    sm.add({ text: xml, stanza: addressedTo(jid, stanza.stanza, index), at });
+  }
+  return { jid, created, sm, presence: presenceOf(jid, texts.presence), hibernatedSince };
+}
+
+function addressedTo(jid: Jid, stanza: Stanza | undefined, index: number): Stanza | undefined {
+  if (stanza?.to !== undefined && !stanza.to.bare.equals(jid.bare)) {
+    throw damaged(`unacked.${index}.xml`, "for somebody else");
+  }
+  return stanza?.to === undefined ? undefined : stanza;
+}
+
+function presenceOf(jid: Jid, text: string | undefined): Stanza | undefined {
+  if (text === undefined) return undefined;
+  const presence = parseStanza(text)?.stanza;
+  if (presence?.kind === "presence" && presence.type === "available" && presence.from.equals(jid)) return presence;
+  throw damaged("presence", "not an available presence of this session");
+}
+
+function damaged(where: string, what: string): MorendoError {
+  return new MorendoError("MORENDO_SESSION_STATE", `the state of a session cannot be used: ${where}: ${what}`);
+}
