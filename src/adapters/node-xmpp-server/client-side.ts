@@ -68,7 +68,7 @@ export class ClientSide {
     this.#listeners = [...new Set([...own, ...options.listeners])];
     for (const server of options.servers) {
       for (const session of server.connections) this.#meet(session, server);
-      const accepted = (session: HostSession): void => this.#onConnection(session, server);
+      const accepted = (session: unknown): void => this.#onConnection(session as HostSession, server);
       server.on("connection", accepted);
       this.#detach.push(() => server.removeListener("connection", accepted));
     }
@@ -150,7 +150,7 @@ export class ClientSide {
     const header = (): void => {
       known.isRestarting = false;
     };
-    const listeners: readonly (readonly [HostSession | HostConnection, string, (...args: never[]) => void])[] = [
+    const listeners: readonly (readonly [HostSession | HostConnection, string, (...args: unknown[]) => void])[] = [
       [session, "close", close],
       [session, "error", error],
       // TLS and a successful login: the next thing is a new header, from both sides. Components have neither.

@@ -3,7 +3,7 @@
 // `end()`, which shuts the socket before the peer has read.
 
 import type { Clock } from "../../util/clock.ts";
-import type { HostConnection, HostSocket } from "./host-types.ts";
+import type { HostConnection, HostSocket, HostStanza } from "./host-types.ts";
 
 /** How a connection ended. */
 export type Parting =
@@ -47,8 +47,8 @@ export async function sayFarewell(connection: HostConnection, options: FarewellO
   const failure = (): void => {
     failed = true;
   };
-  const framedAnswer = (stanza: { name?: string }): void => {
-    if (stanza.name !== "close") return;
+  const framedAnswer = (stanza: unknown): void => {
+    if ((stanza as HostStanza).name !== "close") return;
     answered = true;
     socket.end();
   };

@@ -5,9 +5,9 @@ import { MorendoError } from "../../util/errors.ts";
 
 /** What everything here has from EventEmitter. */
 export interface Emitter {
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  once(event: string, listener: (...args: never[]) => void): unknown;
-  removeListener(event: string, listener: (...args: never[]) => void): unknown;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+  once(event: string, listener: (...args: unknown[]) => void): unknown;
+  removeListener(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
 /** What carries a connection: a `net.Socket` or `tls.TLSSocket`, or node-xmpp-server's own for WebSocket and BOSH. */

@@ -38,7 +38,8 @@ export class RouterSide {
   #listener: HostListener | undefined;
   /** The sockets accepted since we were attached: the Router keeps only those of authenticated streams. */
   #sockets = new Set<HostSocket>();
-  #accepted = (socket: HostSocket): void => {
+  #accepted = (accepted: unknown): void => {
+    const socket = accepted as HostSocket;
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
   };
