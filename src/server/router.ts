@@ -59,6 +59,8 @@ export class Router {
   #obligations: ObligationSink;
   /** How many sessions of one account a message went to, and have not given it back. */
   #copies = new WeakMap<Stanza, number>();
+  /** The process that has taken our place, once there is one. */
+  #successor: ((stanza: Stanza) => Done) | undefined;
 
   constructor({ hosts, sessions, accounts, hooks, remote, obligations }: RouterOptions) {
     this.#hosts = new Set(hosts);
@@ -74,8 +76,20 @@ export class Router {
     return this.#hosts.has(jid.domain);
   }
 
+  /**
+   * From now on another process answers for our hosts: what is for them goes to `successor`, but for the sessions that
+   * are still here. Clients that are still here can change nothing any more that is stored.
+   */
+  passOn(successor: (stanza: Stanza) => void | Promise<void>): void {
+    this.#successor = successor;
+  }
+
   /** Takes a stanza from a local client; its `from` is the session's full JID (RFC 6120 §8.1.2.1). */
   fromClient(session: Session, stanza: Stanza): Done {
+    if (this.#successor !== undefined && changesAccount(session, stanza)) {
+      this.#refuse(stanza, UNAVAILABLE);
+      return undefined;
+    }
     if (stanza.kind === "presence") {
       return ignoreAnswer(this.#hooks.run("presence/sent", { session, stanza }));
     }
@@ -91,6 +105,10 @@ export class Router {
     const to = stanza.to;
     if (to === undefined) return undefined;
     if (!this.#hosts.has(to.domain)) return this.#remote.send(stanza);
+    if (this.#successor !== undefined && !this.#sessions.get(to)?.open) {
+      const isAnswer = stanza.kind === "iq" && to.local === "" && this.#remote.onIqAnswer(stanza);
+      return isAnswer ? undefined : this.#successor(stanza);
+    }
     if (to.local === "") return this.#toHost(stanza, to, session);
     if (to.resource !== "") {
       const recipient = this.#sessions.get(to);
@@ -128,7 +146,11 @@ export class Router {
       return true;
     }
     const sender = this.#sessions.get(reply.to);
-    if (!sender?.open) return false;
+    if (!sender?.open) {
+      if (this.#successor === undefined) return false;
+      void this.#successor(reply);
+      return true;
+    }
     // Not awaited: the session's own bounds end it when its client reads too slowly.
     void sender.deliver(reply);
     return true;
@@ -274,6 +296,12 @@ export class Router {
     }
     return this.route(resultOf(stanza, answer === "empty" ? undefined : answer));
   }
+}
+
+/** Tells whether a client's stanza is about what is stored for its account. */
+function changesAccount({ account }: Session, { kind, type, to }: Stanza): boolean {
+  if (kind === "presence") return SUBSCRIPTION_TYPES.has(type) && type !== "probe";
+  return kind === "iq" && (type === "get" || type === "set") && (to === undefined || to.equals(account));
 }
 
 function deliverToAll(recipients: readonly Session[], stanza: Stanza): Done {

@@ -284,4 +284,61 @@ describe("SessionTable", () => {
     assert.equal(table.size, 0);
     assert.deepEqual([...table.all()], []);
   });
+
+  describe("after another process has taken its place", () => {
+    /** A router that passes on, with one session that is still here. */
+    function passing() {
+      const made = makeRouter();
+      const passed: Stanza[] = [];
+      const here = made.connect("romeo@a.test/here").available();
+      made.router.passOn((sent) => {
+        passed.push(sent);
+      });
+      return { ...made, passed, here };
+    }
+
+    it("passes on what is for its hosts, but for the full JID of a session that is still here", () => {
+      const { router, passed, here } = passing();
+      router.route(chat("x@b.test/y", "romeo@a.test/here", "1"));
+      router.route(chat("x@b.test/y", "romeo@a.test/gone", "2"));
+      router.route(chat("x@b.test/y", "romeo@a.test", "3"));
+      router.route(stanza("presence", { from: "x@b.test", to: "juliet@a.test", type: "subscribe" }));
+      assert.equal(here.received.length, 1);
+      assert.deepEqual(
+        passed.map(({ to }) => to?.toString()),
+        ["romeo@a.test/gone", "romeo@a.test", "juliet@a.test"],
+      );
+    });
+
+    it("still sends to other servers itself, and takes the answers to what it asked them", () => {
+      const { router, passed, remote, answers } = passing();
+      router.route(chat("romeo@a.test/here", "x@b.test", "1"));
+      router.route(stanza("iq", { from: "b.test", to: "a.test", type: "result", id: "ping" }));
+      assert.deepEqual([remote.length, answers.length, passed.length], [1, 1, 0]);
+    });
+
+    it("passes on an error for a sender who is not here any more", () => {
+      const { router, passed } = passing();
+      assert.equal(router.returnToSender(chat("juliet@a.test/z", "x@b.test", "1"), new StanzaError("gone")), true);
+      assert.deepEqual(
+        passed.map(({ type }) => type),
+        ["error"],
+      );
+    });
+
+    it("lets those who are still here change nothing that is stored, and tells them", () => {
+      const { router, hooks, passed, here } = passing();
+      hooks.add("presence/sent", "test", () => assert.fail("asked"));
+      const subscribe = stanza("presence", { from: "romeo@a.test/here", to: "x@b.test", type: "subscribe" });
+      const set = stanza(
+        "iq",
+        { from: "romeo@a.test/here", type: "set", id: "1" },
+        xml("query", { xmlns: "jabber:iq:roster" }),
+      );
+      router.fromClient(here, subscribe);
+      router.fromClient(here, set);
+      assert.deepEqual(here.received.map(errorOf), ["service-unavailable", "service-unavailable"]);
+      assert.deepEqual(passed, []);
+    });
+  });
 });
