@@ -89,8 +89,17 @@ describe("config/morendo.toml", () => {
       const { default: definition } = (await import(new URL(`${name}/index.ts`, root).href)) as {
         default: { options?: z.ZodType };
       };
-      const inner = definition.options === undefined ? {} : definition.options.parse({});
-      assert.deepEqual({ ...module[name] }, inner, name);
+      const options = definition.options ?? z.strictObject({});
+      const shownHere = { ...module[name] };
+      const json = z.toJSONSchema(options, { io: "input", unrepresentable: "any" });
+      assert.deepEqual(Object.keys(shownHere).toSorted(), Object.keys(json.properties ?? {}).toSorted(), name);
+      const inner = defaultsOf(json) as Record<string, unknown>;
+      for (const [option, value] of Object.entries(shownHere)) {
+        // An example stands where there is no default, and says so.
+        if (option in inner) assert.deepEqual(value, inner[option], `${name}.${option}`);
+        else assert.match(text, new RegExp(`^# .*\\(no default\\)\\.\n#${option} = `, "m"), `${name}.${option}`);
+      }
+      assert.doesNotThrow(() => options.parse(shownHere), name);
     }
   });
 
