@@ -38,9 +38,7 @@ export function leave(options: LeaveOptions): void {
 
 /** Returns what holds the event loop, such as `TCP server 127.0.0.1:5222` or `2 timers`; standard streams do not count. */
 export function loopHolders(port: Pick<ExitPort, "getActiveResourcesInfo"> = process): string[] {
-  const holders = activeHandles()
-    .map(describeHandle)
-    .filter((name) => name !== undefined);
+  const holders = activeHandles().map(describeHandle);
   const counts = new Map<string, number>();
   for (const type of port.getActiveResourcesInfo()) {
     if (!DESCRIBED.has(type)) counts.set(type, (counts.get(type) ?? 0) + 1);
@@ -49,8 +47,13 @@ export function loopHolders(port: Pick<ExitPort, "getActiveResourcesInfo"> = pro
   return holders;
 }
 
+/** Returns the handles that hold the event loop, the standard streams left out. */
+export function activeHandles(): object[] {
+  return listHandles().filter((handle) => !isStandardStream(handle));
+}
+
 /** Resource types whose handles `activeHandles` shows; counting them too would name them twice. */
-const DESCRIBED = new Set([
+export const DESCRIBED: ReadonlySet<string> = new Set([
   "TCPSocketWrap",
   "TCPServerWrap",
   "TTYWrap",
@@ -63,7 +66,7 @@ const DESCRIBED = new Set([
   "Worker",
 ]);
 
-function activeHandles(): object[] {
+function listHandles(): object[] {
   // Undocumented, and the only way to tell which socket it is; without it the types are still counted.
   const list: unknown = Reflect.get(process, "_getActiveHandles");
   if (typeof list !== "function") return [];
@@ -71,8 +74,8 @@ function activeHandles(): object[] {
   return Array.isArray(handles) ? handles.filter((handle) => typeof handle === "object" && handle !== null) : [];
 }
 
-function describeHandle(handle: object): string | undefined {
-  if (isStandardStream(handle)) return undefined;
+/** Says which handle it is, such as `server 127.0.0.1:5222`. */
+export function describeHandle(handle: object): string {
   const type = handle.constructor.name;
   const get = (name: string): string | undefined => {
     const value: unknown = Reflect.get(handle, name);

@@ -97,15 +97,17 @@ export class PhaseRun<Phase extends string> {
   /** Runs the phase to its end: all settled and all leases released, or out of time. Never rejects. */
   async run(): Promise<PhaseReport> {
     const { clock, shareMs } = this.#options;
+    const outOfTime = (): void => this.skip("out of time");
     this.#startedAt = clock.now();
     if (shareMs <= 0) this.#over = "out of time";
     else {
       this.#deadline = new Deadline(clock, shareMs);
-      this.#deadline.signal.addEventListener("abort", () => this.skip("out of time"));
+      this.#deadline.signal.addEventListener("abort", outOfTime);
       this.#tellWatchdog();
       await this.#runGroups();
     }
     this.#deadline?.cancel();
+    this.#deadline?.signal.removeEventListener("abort", outOfTime);
     this.#hasEnded = true;
     // Who was cut off may still react to its signal, in order, before the next phase begins.
     if (this.#over !== undefined) await clock.turn();

@@ -133,17 +133,22 @@ export class RawClient {
     });
   }
 
-  /** Connects, secures the stream, logs in and binds a resource. Sends no presence. */
+  /** Makes a client and logs it in: see `login`. */
   static async login(options: RawClientOptions): Promise<RawClient> {
     const client = new RawClient(options);
+    await client.login();
+    return client;
+  }
+
+  /** Connects, secures the stream, logs in and binds a resource. Sends no presence. On failure the connection is gone. */
+  async login(): Promise<void> {
     try {
-      await client.connect();
-      if (client.#security === "starttls") await client.startTls();
-      await client.authenticate();
-      await client.bind();
-      return client;
+      await this.connect();
+      if (this.#security === "starttls") await this.startTls();
+      await this.authenticate();
+      await this.bind();
     } catch (error) {
-      client.destroy();
+      this.destroy();
       throw error;
     }
   }

@@ -54,10 +54,12 @@ export class Drain {
   /** Runs to the end. Never rejects for what peers do. */
   async run(): Promise<void> {
     const { phase, links, closeListeners } = this.#options;
+    let outOfTime = (): void => undefined;
     const aborted = new Promise<void>((resolve) => {
-      if (phase.signal.aborted) resolve();
-      phase.signal.addEventListener("abort", () => resolve(), { once: true });
+      outOfTime = resolve;
     });
+    if (phase.signal.aborted) outOfTime();
+    phase.signal.addEventListener("abort", outOfTime);
     this.#tellProgress();
     try {
       for (const link of links.values()) this.hurry(link);
@@ -71,6 +73,7 @@ export class Drain {
       this.#step = "closing-outbound";
       await Promise.race([this.#closeOutbound(), aborted]);
     } finally {
+      phase.signal.removeEventListener("abort", outOfTime);
       this.#step = "over";
       this.#progress?.cancel();
       this.#report();

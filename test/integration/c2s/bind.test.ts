@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 import { told } from "../../support/test-modules/slow-goodbye/index.ts";
 import { waitUntil } from "../../support/wire.ts";
 
 describe("a resource that several bind", () => {
-  let running: InProcessServer;
+  let running: TestServer;
 
   before(async () => {
-    running = await InProcessServer.start({
-      moduleFolders: [new URL("../../support/test-modules/", import.meta.url)],
-      config: { modules: ["presence", "roster", "offline", "slow-goodbye"] },
-    });
+    running = await startServer(
+      { modules: ["presence", "roster", "offline", "slow-goodbye"] },
+      { moduleFolders: [new URL("../../support/test-modules/", import.meta.url)] },
+    );
   });
 
   after(() => running.dispose());
@@ -45,8 +45,8 @@ describe("a resource that several bind", () => {
     );
     await Promise.allSettled(clients.map((client) => client.bind()));
     assert.equal((await holder.ended).streamError, "conflict");
-    await waitUntil(() => running.server.status().connections === 1, "one to be left");
-    assert.equal(running.server.status().sessions, 1);
+    await waitUntil(() => running.status.connections === 1, "one to be left");
+    assert.equal(running.status.sessions, 1);
     assertOrder();
     assert.ok(told.length > 2);
   });

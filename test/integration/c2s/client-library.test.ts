@@ -5,14 +5,14 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { InProcessServer, PASSWORD } from "../../support/in-process-server.ts";
+import { PASSWORD, startServer } from "../../../src/testing/start-server.ts";
 
 const CHILD = fileURLToPath(new URL("../../support/xmpp-client-child.mjs", import.meta.url));
 
 describe("@xmpp/client", () => {
   it("logs in by STARTTLS, verifying the certificate, and is told of a shutdown", async () => {
-    const running = await InProcessServer.start();
-    const service = `xmpp://127.0.0.1:${running.port("c2s")}`;
+    const running = await startServer();
+    const service = `xmpp://127.0.0.1:${running.ports.c2s}`;
     const child = spawn(process.execPath, [CHILD, service, "a.test", "romeo", PASSWORD], {
       env: { ...process.env, NODE_EXTRA_CA_CERTS: join(running.data, "certificates", "a.test.crt") },
       stdio: ["ignore", "pipe", "inherit"],
@@ -27,7 +27,7 @@ describe("@xmpp/client", () => {
       assert.equal(await exited, 0);
       assert.ok(lines.includes("roster 0") && lines.includes("online romeo@a.test/lib"), lines.join("\n"));
       assert.ok(lines.includes("error system-shutdown"), lines.join("\n"));
-      assert.equal(running.server.lifecycle.report?.exitCode, 0);
+      assert.equal(running.report?.exitCode, 0);
     } finally {
       child.kill();
       await running.dispose();

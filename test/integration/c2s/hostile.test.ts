@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { WatchedClock } from "../../../src/testing/leaks/watched-clock.ts";
 import type { RawClient } from "../../../src/testing/raw-client.ts";
-import { CountingClock } from "../../support/counting-clock.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
+import { systemClock } from "../../../src/util/clock.ts";
 import { HEADER, Wire, waitUntil } from "../../support/wire.ts";
 
 const SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
@@ -67,23 +68,23 @@ function plain(password: string): string {
 }
 
 describe("hostile input from a client", () => {
-  const clock = new CountingClock();
-  let running: InProcessServer;
+  const clock = new WatchedClock(systemClock);
+  let running: TestServer;
   let witness: RawClient;
   let timers: number;
 
   before(async () => {
-    running = await InProcessServer.start({
-      clock,
-      config: {
+    running = await startServer(
+      {
         hosts: [{ name: "a.test" }, { name: "b.test" }],
         c2s: { close_timeout: "1s", rate: "64MiB", burst: "64MiB", stall_timeout: "1s", max_unread: "256KiB" },
       },
-    });
+      { clock },
+    );
     witness = await running.login("romeo", "witness");
     witness.presence();
     await witness.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
-    timers = clock.pending;
+    timers = clock.pendingTimers;
   });
 
   after(() => running.dispose());
@@ -91,10 +92,10 @@ describe("hostile input from a client", () => {
   // Whatever was done to it, the server serves the others and is rid of the one who did it.
   afterEach(async () => {
     await witness.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
-    const status = () => running.server.status();
+    const status = () => running.status;
     await waitUntil(() => status().connections === 1, "the connection to be gone");
     assert.equal(status().sessions, 1);
-    await waitUntil(() => clock.pending <= timers, "the timers to be gone");
+    await waitUntil(() => clock.pendingTimers <= timers, "the timers to be gone");
   });
 
   function assertEnd(wire: Wire, condition: string | undefined): void {
@@ -107,7 +108,7 @@ describe("hostile input from a client", () => {
   describe("before the login ends the stream:", () => {
     for (const [what, input, condition] of BEFORE_LOGIN) {
       it(what, async () => {
-        const wire = await Wire.plain(running.port("c2s"));
+        const wire = await Wire.plain(running.ports.c2s);
         wire.send(input);
         await wire.ended;
         assertEnd(wire, condition);
@@ -116,7 +117,7 @@ describe("hostile input from a client", () => {
 
     it("byte by byte as well as at once", async () => {
       for (const [, input, condition] of BEFORE_LOGIN.filter((row) => row[1].length < 400)) {
-        const wire = await Wire.plain(running.port("c2s"));
+        const wire = await Wire.plain(running.ports.c2s);
         for (const byte of Buffer.from(input)) {
           wire.send(Buffer.of(byte));
           await clock.turn();
@@ -127,7 +128,7 @@ describe("hostile input from a client", () => {
     });
 
     it("with a header first that says who we are, when the client did not open the stream", async () => {
-      const wire = await Wire.plain(running.port("c2s"));
+      const wire = await Wire.plain(running.ports.c2s);
       wire.send("<");
       wire.send("!--");
       await wire.ended;
@@ -136,18 +137,18 @@ describe("hostile input from a client", () => {
     });
 
     it("what follows a fault or a closing tag is read and not heeded", async () => {
-      const closed = await Wire.plain(running.port("c2s"));
+      const closed = await Wire.plain(running.ports.c2s);
       closed.send(`${HEADER}</stream:stream><message/><!-- -->${"x".repeat(100 * KIB)}`);
       await closed.ended;
       assertEnd(closed, undefined);
-      const failed = await Wire.plain(running.port("c2s"));
+      const failed = await Wire.plain(running.ports.c2s);
       failed.send(`${HEADER}<message/><!-- -->${"x".repeat(100 * KIB)}`);
       await failed.ended;
       assertEnd(failed, "not-authorized");
     });
 
     it("a flood after the closing tag ends with the connection", async () => {
-      const wire = await Wire.plain(running.port("c2s"));
+      const wire = await Wire.plain(running.ports.c2s);
       wire.send(`${HEADER}</stream:stream>`);
       const flood = Buffer.alloc(64 * KIB, "x");
       for (let sent = 0; sent < 64 && !wire.socket.closed; sent++) {
@@ -160,16 +161,16 @@ describe("hostile input from a client", () => {
 
   describe("around TLS:", () => {
     it("plain text where TLS is to begin ends the connection", async () => {
-      const wire = await Wire.plain(running.port("c2s-tls"));
+      const wire = await Wire.plain(running.ports.c2sTls);
       wire.send(HEADER);
       await wire.ended;
       assert.doesNotMatch(wire.received, /stream/);
     });
 
     it("garbage in place of the handshake ends the connection", async () => {
-      for (const port of [running.port("c2s"), running.port("c2s-tls")]) {
+      for (const port of [running.ports.c2s, running.ports.c2sTls]) {
         const wire = await Wire.plain(port);
-        if (port === running.port("c2s")) {
+        if (port === running.ports.c2s) {
           wire.send(HEADER + STARTTLS);
           await wire.until(/<proceed/);
         }
@@ -180,7 +181,7 @@ describe("hostile input from a client", () => {
 
     it("a connection that breaks in the middle of the handshake leaves nothing behind", async () => {
       for (const how of ["end", "destroy", "resetAndDestroy"] as const) {
-        const wire = await Wire.plain(running.port("c2s-tls"));
+        const wire = await Wire.plain(running.ports.c2sTls);
         wire.send(CLIENT_HELLO);
         await clock.sleep(20);
         wire.socket[how]();
@@ -204,7 +205,7 @@ describe("hostile input from a client", () => {
     });
 
     it("a second STARTTLS is refused and ends the stream", async () => {
-      const wire = await Wire.secure(running.port("c2s-tls"));
+      const wire = await Wire.secure(running.ports.c2sTls);
       wire.send(HEADER + STARTTLS);
       await wire.ended;
       assert.match(wire.received, /<failure xmlns="urn:ietf:params:xml:ns:xmpp-tls"\/><\/stream:stream>$/);
@@ -212,7 +213,7 @@ describe("hostile input from a client", () => {
     });
 
     it("no password is taken without it", async () => {
-      const wire = await Wire.plain(running.port("c2s"));
+      const wire = await Wire.plain(running.ports.c2s);
       wire.send(HEADER);
       for (let attempt = 0; attempt < 3; attempt++) {
         wire.send(`<auth ${SASL} mechanism='PLAIN'>${plain("orchard")}</auth>`);
@@ -243,7 +244,7 @@ describe("hostile input from a client", () => {
 
     for (const [what, input, condition] of FAILURES) {
       it(`${what} is refused, and again and again ends the stream`, async () => {
-        const wire = await Wire.secure(running.port("c2s-tls"));
+        const wire = await Wire.secure(running.ports.c2sTls);
         wire.send(HEADER + input.repeat(50));
         await wire.ended;
         assert.equal(wire.received.split(`<${condition}/></failure>`).length, 4, wire.received);
@@ -252,7 +253,7 @@ describe("hostile input from a client", () => {
     }
 
     it("only one of many pipelined logins is worked on at a time", async () => {
-      const wire = await Wire.secure(running.port("c2s-tls"));
+      const wire = await Wire.secure(running.ports.c2sTls);
       wire.send(HEADER + `<auth ${SASL} mechanism='PLAIN'>${plain("wrong")}</auth>`.repeat(500));
       await wire.ended;
       assert.equal(wire.received.split("<not-authorized/></failure>").length, 4);
@@ -260,7 +261,7 @@ describe("hostile input from a client", () => {
     });
 
     it("a stanza behind the login, without a new header, ends the stream", async () => {
-      const wire = await Wire.secure(running.port("c2s-tls"));
+      const wire = await Wire.secure(running.ports.c2sTls);
       wire.send(`${HEADER}<auth ${SASL} mechanism='PLAIN'>${plain("orchard")}</auth><presence/>`);
       await wire.ended;
       assert.match(wire.received, /<success/);
@@ -270,7 +271,7 @@ describe("hostile input from a client", () => {
 
   describe("after the login:", () => {
     async function loggedIn(): Promise<Wire> {
-      const wire = await Wire.secure(running.port("c2s-tls"));
+      const wire = await Wire.secure(running.ports.c2sTls);
       wire.send(`${HEADER}<auth ${SASL} mechanism='PLAIN'>${plain("orchard")}</auth>`);
       await wire.until(/<success/);
       return wire;
@@ -340,7 +341,7 @@ describe("hostile input from a client", () => {
     it("a second request to bind is refused and changes nothing", async () => {
       const client = await running.login("juliet", "one");
       assert.match(await client.iq("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"), /type="error"/);
-      assert.equal(running.server.status().sessions, 2);
+      assert.equal(running.status.sessions, 2);
       await client.close();
     });
 
@@ -376,9 +377,9 @@ describe("hostile input from a client", () => {
         const client = await running.login("juliet", "deaf", { record: false });
         client.stopReading();
         client.send(request("x".repeat(8 * KIB)).repeat(4000));
-        await waitUntil(() => running.server.status().sessions === 1, "the session to end");
+        await waitUntil(() => running.status.sessions === 1, "the session to end");
         assert.ok(client.unsent > 0, "the server did not take in all of it");
-        await waitUntil(() => running.server.status().connections === 1, "the connection to be gone");
+        await waitUntil(() => running.status.connections === 1, "the connection to be gone");
         client.destroy();
       }).timeout(30_000);
     }
@@ -386,14 +387,14 @@ describe("hostile input from a client", () => {
     it("a client that does not read slows down who writes to it, and is ended; what is for it then is kept", async () => {
       const slow = await running.login("juliet", "slow", { record: false });
       slow.presence();
-      await waitUntil(() => running.server.status().sessions === 2, "the session");
+      await waitUntil(() => running.status.sessions === 2, "the session");
       slow.stopReading();
       const sender = await running.login("romeo", "sender", { record: false });
       const body = "x".repeat(8 * KIB);
       sender.send(`<message to='juliet@a.test/slow'><body>${body}</body></message>`.repeat(4000));
       const answer = sender.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
       await answer;
-      assert.equal(running.server.status().sessions, 2, "the sender came through only when the reader had been ended");
+      assert.equal(running.status.sessions, 2, "the sender came through only when the reader had been ended");
       const successor = await running.login("juliet", "successor");
       successor.presence();
       await successor.waitFor((xml) => xml.startsWith("<message"));
@@ -406,8 +407,8 @@ describe("hostile input from a client", () => {
       await broken.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
       broken.stopReading();
       broken.send("<a></b>");
-      await waitUntil(() => running.server.status().sessions === 1, "the session to end");
-      assert.equal(running.server.status().connections, 2, "the connection is still closing");
+      await waitUntil(() => running.status.sessions === 1, "the session to end");
+      assert.equal(running.status.connections, 2, "the connection is still closing");
       witness.send("<message to='juliet@a.test/broken'><body>kept</body></message>");
       await witness.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
       const successor = await running.login("juliet", "successor");
@@ -439,8 +440,8 @@ describe("hostile input from a client", () => {
       );
       const bound = await Promise.allSettled(clients.map((client) => client.bind()));
       assert.ok(bound.some(({ status }) => status === "fulfilled"));
-      await waitUntil(() => running.server.status().connections === 2, "one of them to be left");
-      assert.equal(running.server.status().sessions, 2);
+      await waitUntil(() => running.status.connections === 2, "one of them to be left");
+      assert.equal(running.status.sessions, 2);
       const ended: string[] = [];
       for (const client of clients) void client.ended.then(({ streamError }) => ended.push(streamError ?? "none"));
       await clock.sleep(20);

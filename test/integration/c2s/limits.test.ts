@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { MemoryStore } from "../../../src/store/memory.ts";
+import { WatchedClock } from "../../../src/testing/leaks/watched-clock.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
+import { systemClock } from "../../../src/util/clock.ts";
 import type { Logger } from "../../../src/util/log.ts";
-import { CountingClock } from "../../support/counting-clock.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
 import { HEADER, Wire, waitUntil } from "../../support/wire.ts";
 
 const PING = "<ping xmlns='urn:xmpp:ping'/>";
@@ -10,19 +11,19 @@ const SASL = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
 const PLAIN = Buffer.from("\0juliet\0orchard").toString("base64");
 
 describe("limits on clients", () => {
-  let running: InProcessServer;
+  let running: TestServer;
 
   afterEach(() => running.dispose());
 
-  const connections = (): number => running.server.status().connections;
+  const connections = (): number => running.status.connections;
 
   describe("in number", () => {
     it("those over the bound are told so, those far over it are cut off, and neither counts against the others", async () => {
-      running = await InProcessServer.start({ config: { c2s: { max_connections: 20, close_timeout: "5s" } } });
+      running = await startServer({ c2s: { max_connections: 20, close_timeout: "5s" } });
       const member = await running.login("romeo", "member");
-      const idle = await Promise.all(Array.from({ length: 19 }, () => Wire.plain(running.port("c2s"))));
+      const idle = await Promise.all(Array.from({ length: 19 }, () => Wire.plain(running.ports.c2s)));
       await waitUntil(() => connections() === 20, "twenty connections");
-      const over = await Promise.all(Array.from({ length: 600 }, () => Wire.plain(running.port("c2s"))));
+      const over = await Promise.all(Array.from({ length: 600 }, () => Wire.plain(running.ports.c2s)));
       await waitUntil(() => over.every((wire) => wire.condition !== undefined || wire.socket.closed), "an answer");
       const told = over.filter((wire) => wire.condition !== undefined);
       assert.ok(told.length >= 256, `${told.length} were told`);
@@ -38,9 +39,9 @@ describe("limits on clients", () => {
     });
 
     it("with direct TLS they are told inside of it", async () => {
-      running = await InProcessServer.start({ config: { c2s: { max_connections: 1 } } });
-      const first = await Wire.plain(running.port("c2s"));
-      const wire = await Wire.secure(running.port("c2s-tls"));
+      running = await startServer({ c2s: { max_connections: 1 } });
+      const first = await Wire.plain(running.ports.c2s);
+      const wire = await Wire.secure(running.ports.c2sTls);
       wire.send(HEADER);
       await wire.until(/<\/stream:stream>/);
       assert.equal(wire.condition, "resource-constraint");
@@ -51,9 +52,9 @@ describe("limits on clients", () => {
     });
 
     it("from one address: those turned away do not count, and places are given back", async () => {
-      running = await InProcessServer.start({ config: { c2s: { max_connections_per_address: 3 } } });
+      running = await startServer({ c2s: { max_connections_per_address: 3 } });
       for (let round = 0; round < 5; round++) {
-        const wires = await Promise.all(Array.from({ length: 6 }, () => Wire.plain(running.port("c2s"))));
+        const wires = await Promise.all(Array.from({ length: 6 }, () => Wire.plain(running.ports.c2s)));
         await waitUntil(
           () => wires.filter((wire) => wire.condition === "policy-violation").length === 3,
           "three refusals",
@@ -65,40 +66,37 @@ describe("limits on clients", () => {
     });
 
     it("of sessions: one account has so many, and the one over it may try again", async () => {
-      running = await InProcessServer.start({ config: { c2s: { max_resources: 2 } } });
+      running = await startServer({ c2s: { max_resources: 2 } });
       const [one] = [await running.login("romeo", "1"), await running.login("romeo", "2")];
       const third = running.client({ username: "romeo", resource: "3", security: "direct" });
       await third.connect();
       await third.authenticate();
       await assert.rejects(third.bind(), /resource-constraint/);
       await one.close();
-      await waitUntil(() => running.server.status().sessions === 1, "a free place");
+      await waitUntil(() => running.status.sessions === 1, "a free place");
       assert.equal(await third.bind(), "romeo@a.test/3");
     });
   });
 
   describe("in time", () => {
     it("a login that takes too long ends, however it stalls, while those who are logged in stay", async () => {
-      const clock = new CountingClock();
-      running = await InProcessServer.start({
-        clock,
-        config: { c2s: { login_timeout: "1s", close_timeout: "500ms" } },
-      });
+      const clock = new WatchedClock(systemClock);
+      running = await startServer({ c2s: { login_timeout: "1s", close_timeout: "500ms" } }, { clock });
       const member = await running.login("romeo", "member");
-      const silent = await Wire.plain(running.port("c2s"));
-      const crawling = await Wire.plain(running.port("c2s"));
-      const opened = await Wire.plain(running.port("c2s"));
+      const silent = await Wire.plain(running.ports.c2s);
+      const crawling = await Wire.plain(running.ports.c2s);
+      const opened = await Wire.plain(running.ports.c2s);
       opened.send(HEADER);
-      const helloless = await Wire.plain(running.port("c2s-tls"));
-      const upgrading = await Wire.plain(running.port("c2s"));
+      const helloless = await Wire.plain(running.ports.c2sTls);
+      const upgrading = await Wire.plain(running.ports.c2s);
       upgrading.send(`${HEADER}<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`);
-      const challenged = await Wire.secure(running.port("c2s-tls"));
+      const challenged = await Wire.secure(running.ports.c2sTls);
       challenged.send(`${HEADER}<auth ${SASL} mechanism='PLAIN'/>`);
-      const unbound = await Wire.secure(running.port("c2s-tls"));
+      const unbound = await Wire.secure(running.ports.c2sTls);
       unbound.send(`${HEADER}<auth ${SASL} mechanism='PLAIN'>${PLAIN}</auth>`);
       await unbound.until(/<success/);
       unbound.send(HEADER);
-      const whitespace = await Wire.plain(running.port("c2s"));
+      const whitespace = await Wire.plain(running.ports.c2s);
       whitespace.send(HEADER);
       let sent = 0;
       while (!crawling.socket.closed) {
@@ -118,11 +116,11 @@ describe("limits on clients", () => {
     });
 
     it("a client that is silent is asked for a sign of life; white space is one, silence is not", async () => {
-      const clock = new CountingClock();
-      running = await InProcessServer.start({
-        clock,
-        config: { c2s: { idle_timeout: "1s", stall_timeout: "1s", close_timeout: "500ms" } },
-      });
+      const clock = new WatchedClock(systemClock);
+      running = await startServer(
+        { c2s: { idle_timeout: "1s", stall_timeout: "1s", close_timeout: "500ms" } },
+        { clock },
+      );
       const isPing = (xml: string): boolean => xml.includes("urn:xmpp:ping");
       const silent = await running.login("romeo", "silent");
       const answering = await running.login("romeo", "answering");
@@ -144,12 +142,12 @@ describe("limits on clients", () => {
       assert.equal((await ending).streamError, "connection-timeout");
       assert.ok(silent.received.some(({ xml }) => isPing(xml)));
       assert.ok(!beating.received.some(({ xml }) => isPing(xml)));
-      assert.equal(running.server.status().sessions, 2);
+      assert.equal(running.status.sessions, 2);
     });
 
     it("after one question the next comes only after the whole time again", async () => {
-      const clock = new CountingClock();
-      running = await InProcessServer.start({ clock, config: { c2s: { idle_timeout: "3s", stall_timeout: "500ms" } } });
+      const clock = new WatchedClock(systemClock);
+      running = await startServer({ c2s: { idle_timeout: "3s", stall_timeout: "500ms" } }, { clock });
       const client = await running.login("romeo", "one");
       const at: number[] = [];
       client.onElement = (xml) => {
@@ -164,7 +162,7 @@ describe("limits on clients", () => {
 
   describe("in rate", () => {
     it("what comes faster is read later, and is not lost", async () => {
-      running = await InProcessServer.start({ config: { c2s: { rate: "64KiB", burst: "64KiB" } } });
+      running = await startServer({ c2s: { rate: "64KiB", burst: "64KiB" } });
       const reader = await running.login("juliet", "reader");
       const writer = await running.login("romeo", "writer");
       const begun = performance.now();
@@ -185,8 +183,8 @@ describe("limits on clients", () => {
     });
 
     it("a client that has not logged in is read more slowly than one that has", async () => {
-      running = await InProcessServer.start({ config: { c2s: { login_timeout: "2s", close_timeout: "500ms" } } });
-      const wire = await Wire.plain(running.port("c2s"));
+      running = await startServer({ c2s: { login_timeout: "2s", close_timeout: "500ms" } });
+      const wire = await Wire.plain(running.ports.c2s);
       wire.send(HEADER + " ".repeat(64 * 1024 * 1024));
       await wire.ended;
       assert.ok(wire.socket.bytesWritten < 64 * 1024 * 1024 || wire.code !== undefined);
@@ -211,7 +209,7 @@ describe("limits on clients", () => {
         error: (fields) => errors.push(fields),
         child: () => log,
       };
-      running = await InProcessServer.start({ log, store: new BreakingStore() });
+      running = await startServer({}, { log, store: new BreakingStore() });
       const client = await running.login("romeo", "unlucky");
       isBroken = true;
       client.send("<message to='stranger@a.test'><body>hello</body></message>");

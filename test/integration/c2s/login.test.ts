@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { InProcessServer, PASSWORD } from "../../support/in-process-server.ts";
+import { PASSWORD, startServer, type TestServer } from "../../../src/testing/start-server.ts";
 import { jid } from "../../support/stanzas.ts";
 
 describe("client login", () => {
-  let running: InProcessServer;
+  let running: TestServer;
 
   before(async () => {
-    running = await InProcessServer.start({ config: { hosts: [{ name: "a.test" }, { name: "b.test" }] } });
+    running = await startServer({ hosts: [{ name: "a.test" }, { name: "b.test" }] });
   });
 
   after(() => running.dispose());
@@ -117,9 +117,7 @@ describe("client login", () => {
   });
 
   it("knows an international host in either spelling, by SNI and by header", async () => {
-    const international = await InProcessServer.start({
-      config: { hosts: [{ name: "a.test" }, { name: "xn--bcher-kva.example" }] },
-    });
+    const international = await startServer({ hosts: [{ name: "a.test" }, { name: "xn--bcher-kva.example" }] });
     try {
       const client = international.client({ domain: "xn--bcher-kva.example" });
       await client.connect();
@@ -148,7 +146,7 @@ describe("client login", () => {
   });
 
   it("answers an HTTP request with a stream error and an orderly close", async () => {
-    const socket = connect(running.port("c2s"), "127.0.0.1");
+    const socket = connect(running.ports.c2s, "127.0.0.1");
     let answer = "";
     socket.setEncoding("utf8").on("data", (text: string) => {
       answer += text;
@@ -160,7 +158,7 @@ describe("client login", () => {
   });
 
   it("limits how many connections come from one address", async () => {
-    const small = await InProcessServer.start({ config: { c2s: { max_connections_per_address: 1 } } });
+    const small = await startServer({ c2s: { max_connections_per_address: 1 } });
     try {
       await small.login("romeo", "1");
       const second = small.client({ security: "none" });

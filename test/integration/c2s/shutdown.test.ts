@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { ClosedSessions } from "../../../src/server/c2s/c2s.ts";
 import type { RawClient } from "../../../src/testing/raw-client.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 
 /** Collects everything a plain socket receives and how it ended. */
 async function watch(socket: Socket): Promise<{ text: string; reset: boolean }> {
@@ -23,10 +23,10 @@ async function watch(socket: Socket): Promise<{ text: string; reset: boolean }> 
 }
 
 describe("clients at a shutdown", () => {
-  let running: InProcessServer;
+  let running: TestServer;
 
   beforeEach(async () => {
-    running = await InProcessServer.start();
+    running = await startServer();
   });
 
   afterEach(() => running.dispose());
@@ -57,11 +57,11 @@ describe("clients at a shutdown", () => {
   });
 
   it("are told when they have not logged in: plain, in the middle of STARTTLS and in the middle of SASL", async () => {
-    const silent = connect(running.port("c2s"), "127.0.0.1");
+    const silent = connect(running.ports.c2s, "127.0.0.1");
     await once(silent, "connect");
     const silentEnd = watch(silent);
 
-    const proceeding = connect(running.port("c2s"), "127.0.0.1");
+    const proceeding = connect(running.ports.c2s, "127.0.0.1");
     proceeding.write(
       "<stream:stream to='a.test' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>" +
         "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
@@ -76,7 +76,7 @@ describe("clients at a shutdown", () => {
     midSasl.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>${first}</auth>`);
     await midSasl.waitFor((xml) => xml.startsWith("<challenge"));
 
-    const midTls = connect(running.port("c2s-tls"), "127.0.0.1");
+    const midTls = connect(running.ports.c2sTls, "127.0.0.1");
     await once(midTls, "connect");
     const midTlsEnd = watch(midTls);
 
@@ -101,7 +101,7 @@ describe("clients at a shutdown", () => {
   });
 
   it("are told in the accept backlog, too", async () => {
-    const port = running.port("c2s");
+    const port = running.ports.c2s;
     const sockets = Array.from({ length: 40 }, () => connect(port, "127.0.0.1"));
     const endings = sockets.map(watch);
     // The connections are complete in the kernel, but no turn of the event loop has accepted one.
@@ -128,7 +128,7 @@ describe("clients at a shutdown", () => {
 describe("many clients at a shutdown", () => {
   it("are swept without holding the event loop for long", async () => {
     const accounts = Array.from({ length: 50 }, (_, index) => `user${index}`);
-    const running = await InProcessServer.start({ accounts, config: { c2s: { max_resources: 50 } } });
+    const running = await startServer({ c2s: { max_resources: 50 } }, { accounts });
     const clients: RawClient[] = [];
     try {
       for (const account of accounts) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { TcpNetwork } from "../../../src/net/tcp.ts";
+import { startServer } from "../../../src/testing/start-server.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { silentLog } from "../../../src/util/log.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
 import { OFFERS_SM, type Routes, ScriptedPeer } from "../../unit/server/s2s/harness.ts";
 
 describe("a server that goes down with a peer that accepts and never answers", function () {
@@ -14,11 +14,9 @@ describe("a server that goes down with a peer that accepts and never answers", f
     const mute = await new ScriptedPeer("mute.test", { onHeader: () => false }).start(network, routes);
     const good = await new ScriptedPeer("good.test", { features: OFFERS_SM }).start(network, routes);
     const at = (domain: string): string => `127.0.0.1:${routes.get(domain)?.port}`;
-    const running = await InProcessServer.start({
-      config: {
-        s2s: { require_tls: false, routes: { "mute.test": at("mute.test"), "good.test": at("good.test") } },
-        shutdown: { deadline: "8s" },
-      },
+    const running = await startServer({
+      s2s: { require_tls: false, routes: { "mute.test": at("mute.test"), "good.test": at("good.test") } },
+      shutdown: { deadline: "8s" },
     });
     const client = await running.login("romeo", "r");
     client.presence("<presence to='x@mute.test'/>");
