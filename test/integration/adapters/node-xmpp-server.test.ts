@@ -258,6 +258,50 @@ describe("a node-xmpp-server host", function () {
     assert.equal((await host.process.exited).code, 0, host.process.log);
   });
 
+  // The defects that docs/node-xmpp-server.md lists: whoever can connect can end the process.
+  const C2S =
+    "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='host.example' version='1.0'>";
+  const S2S = `<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams' from='evil.example' to='host.example' version='1.0'>`;
+  const auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>AA</auth>";
+  const DEFECTS = [
+    { what: "an unknown SASL mechanism", port: PORTS.c2s, text: C2S + auth, says: /not a constructor/ },
+    { what: "an unknown XML entity", port: PORTS.c2s, text: `${C2S}<a>&foo;</a>`, says: /Illegal XML entity/ },
+    { what: "a server that sends no XML", port: PORTS.s2s, text: `${S2S}<a></b>`, says: /XML parse error/ },
+    {
+      what: "a dialback key for a domain not served",
+      port: PORTS.s2s,
+      text: `${S2S}<db:result from='evil.example' to='other.example'>key</db:result>`,
+      says: /other\.example is not served here/,
+    },
+  ];
+  for (const { what, port, text, says } of DEFECTS) {
+    it(`goes down in order where node-xmpp-server would crash: ${what}`, async () => {
+      const host = await scene("", { clientTimeout: "1s" });
+      const bystander = await login(host, "bystander");
+      const attacker = connect({ host: host.address, port });
+      attacker.on("error", () => undefined).resume();
+      attacker.write(text);
+      const { streamError, closingTag } = await bystander.ended;
+      assert.deepEqual({ streamError, closingTag }, { streamError: "system-shutdown", closingTag: true });
+      assert.equal((await host.process.exited).code, 1);
+      attacker.destroy();
+      const { trigger, error } = host.report() ?? {};
+      assert.equal(trigger, "fatal error");
+      assert.match(error ?? "", says);
+    });
+  }
+
+  it("leaves such a defect as it is where the process is not the adapter's to end", async () => {
+    const host = await scene("", { signals: false });
+    const attacker = connect({ host: host.address, port: PORTS.c2s });
+    attacker.on("error", () => undefined).resume();
+    attacker.write(C2S + auth);
+    assert.equal((await host.process.exited).code, 1);
+    attacker.destroy();
+    assert.match(host.process.log, /matchingMechs\[0\] is not a constructor/);
+    assert.equal(host.report(), undefined);
+  });
+
   it("is killed by the watchdog when a listener of its owner blocks the event loop", async () => {
     const host = await scene("blocked", { deadline: "4s", watchdogGrace: "300ms" });
     const last = await login(host, "last");
