@@ -37,6 +37,13 @@ module.exports = {
     },
     { name: "only-element-imports-ltx", severity: "error", from: { path: "^(src|modules)/", pathNot: "^src/xml/element\\.ts$" }, to: { path: "node_modules/ltx" } },
     { name: "no-cycles", severity: "error", from: { path: "^(src|modules)" }, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    {
+      name: "the-test-kit-is-for-tests",
+      severity: "error",
+      comment: "src/testing may import everything in src; nothing else in src or modules may import src/testing",
+      from: { path: "^(src|modules)/", pathNot: "^src/testing/" },
+      to: { path: "^src/testing/" },
+    },
     { name: "no-tests-in-source", severity: "error", from: { path: "^(src|modules)/" }, to: { path: "^test/" } },
   ],
   options: {
