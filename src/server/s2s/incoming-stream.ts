@@ -137,6 +137,16 @@ export class IncomingStream implements StreamHandler, InboundOwner {
     quiet.cancel();
   }
 
+  /** Handles nothing more of what comes until `release`; resolves when nothing is at work any more. */
+  hold(): Promise<void> {
+    return this.#stream.hold();
+  }
+
+  /** Goes on after `hold`. */
+  release(): void {
+    this.#stream.release();
+  }
+
   /** Ends the stream now. */
   destroy(): void {
     this.#dialback.destroy();
@@ -262,7 +272,8 @@ export class IncomingStream implements StreamHandler, InboundOwner {
         if (this.#acks.isEnabled && this.#stream.closing) return undefined;
         return this.#stanzas.onElement(element);
       case "sm":
-        return this.#acks.onElement(element);
+        // Nothing can be agreed on any more, and a stream without acknowledgements is read to its end.
+        return this.#stream.closing ? undefined : this.#acks.onElement(element);
       case "tls":
         return this.#onTls(element);
       case "sasl":

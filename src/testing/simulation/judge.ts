@@ -3,7 +3,7 @@
 // left over. It goes by what was on the wire, and compares the server's own books with that.
 
 import { describeSettled, type Settled, type Written, writtenToClients } from "./books.ts";
-import { excuseForNoFate, excuseForTwice } from "./excuses.ts";
+import { excuseForNoFate, excuseForTwice, excuseForUntold } from "./excuses.ts";
 import type { Sent, SimulatedClient } from "./simulated-client.ts";
 import type { World } from "./world.ts";
 
@@ -187,6 +187,8 @@ class Judgement {
     for (const { kind, type, from } of client.seen) {
       if (kind !== "presence" || !from.includes("/")) continue;
       if (type === "unavailable") {
+        // Who is not there himself is not told of others.
+        if (from === client.jid) gone.clear();
         if (gone.get(from) === true)
           this.#add("double-unavailable", `${client.jid} was told twice that ${from} is gone`);
         gone.set(from, true);
@@ -274,10 +276,11 @@ class Judgement {
     const endedInOrder = stream.closedByServer && connection?.end?.orderly === true && connection.mishap === undefined;
     const wasReadToItsEnd = endedInOrder && !stream.acknowledged && connection.bytesRead === connection.bytesToServer;
     const text = connection?.toServer.join("") ?? "";
-    const end = text.indexOf("</stream:stream>");
+    // What a peer says after its closing tag, or after something that is not XML, does not count.
+    const end = text.search(/<\/stream:stream>|<</);
     for (const { xml, acknowledged } of stream.sent) {
       const sentAt = text.indexOf(xml);
-      // Handed to a connection that had ended already, or said after the closing tag.
+      // Less than nothing: it was handed to a connection that had ended already.
       if (sentAt < 0 || (end >= 0 && sentAt > end)) continue;
       const id = /\sid='([^']*)'/.exec(xml)?.[1];
       const from = /\sfrom='([^']*)'/.exec(xml)?.[1] ?? "";
@@ -289,7 +292,8 @@ class Judgement {
       const taken = fates.delivered > 0 || fates.stored || fates.onBroken.length > 0 || returned > 0;
       const endedInOrder =
         stream.closedByServer && connection?.end?.orderly === true && connection.mishap === undefined;
-      if (stream.acknowledged && !acknowledged && taken && endedInOrder && !this.#isKilled) {
+      const mustNotBeTaken = stream.acknowledged && !acknowledged && endedInOrder && !this.#isKilled;
+      if (mustNotBeTaken && taken && excuseForUntold(this.#world) === undefined) {
         this.#add("two-fates", `${what} was taken, and its server was told that it was not`);
       }
     }

@@ -264,6 +264,18 @@ describe("a stream from another server", () => {
     await drained;
   });
 
+  it("handles what comes with a request for acknowledgements that crossed our closing tag: nothing was agreed on", async () => {
+    closesToo = false;
+    const stream = await authenticated();
+    const drained = a.s2s.drain(phaseOf(clock, 60_000));
+    await advanceUntil(clock, () => stream.text().includes("</stream:stream>"), "our closing tag", 60_000);
+    stream.send(`<enable xmlns='${NS.sm}'/>${message("x@b.test", "y@a.test")}<r xmlns='${NS.sm}'/></stream:stream>`);
+    await advanceUntil(clock, () => a.s2s.status().incoming === 0, "drained", 60_000);
+    await drained;
+    assert.equal(a.delivered.length, 1);
+    assert.doesNotMatch(stream.text(), /<enabled|<a /);
+  });
+
   it("gives up a peer of which nothing more comes", async () => {
     closesToo = false;
     const stream = await authenticated();
