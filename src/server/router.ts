@@ -38,6 +38,11 @@ export interface RouterOptions {
 
 type Done = void | Promise<void>;
 
+/** How many sessions of an account have been given a message, and have not given it back. */
+export interface Copies {
+  left: number;
+}
+
 /** Presence types that concern the account even when they are sent to a full JID (RFC 6121 §3). */
 const SUBSCRIPTION_TYPES: ReadonlySet<string> = new Set([
   "subscribe",
@@ -57,8 +62,8 @@ export class Router {
   #hooks: Hooks;
   #remote: Remote;
   #obligations: ObligationSink;
-  /** How many sessions of one account a message went to, and have not given it back. */
-  #copies = new WeakMap<Stanza, number>();
+  /** Messages that went to several sessions of an account. */
+  #copies = new WeakMap<Stanza, Copies>();
   /** The process that has taken our place, once there is one. */
   #successor: ((stanza: Stanza) => Done) | undefined;
 
@@ -121,17 +126,22 @@ export class Router {
 
   /**
    * Finds another way for a stanza that a session was given at `at` (milliseconds since 1970), and whose client has not
-   * acknowledged it: as one to a resource that is not there (XEP-0198 §4), a message with its time (XEP-0203).
+   * acknowledged it: as one to a resource that is not there (XEP-0198 §4), a message with its time (XEP-0203). Of a
+   * message that went to several sessions only the last copy that comes back does.
    */
-  reroute(stanza: Stanza, at: number): Done {
+  reroute(stanza: Stanza, at: number, copies?: Copies): Done {
     if (stanza.kind === "presence" || stanza.to === undefined) return undefined;
     if (stanza.kind === "iq") {
       if (stanza.type === "get" || stanza.type === "set") this.returnToSender(stanza, UNAVAILABLE);
       return undefined;
     }
-    const others = (this.#copies.get(stanza) ?? 1) - 1;
-    this.#copies.set(stanza, others);
-    return others > 0 ? undefined : this.route(delayed(stanza, stanza.to.domain, at));
+    if (copies !== undefined && --copies.left > 0) return undefined;
+    return this.route(delayed(stanza, stanza.to.domain, at));
+  }
+
+  /** What sessions that were given the same message share; undefined for a stanza that only one was given. */
+  copiesOf(stanza: Stanza): Copies | undefined {
+    return stanza.kind === "message" ? this.#copies.get(stanza) : undefined;
   }
 
   /**
@@ -241,7 +251,7 @@ export class Router {
     const recipients = this.#recipients(to, stanza.type === "headline");
     if (recipients.length === 1) return (recipients[0] as Session).deliver(stanza);
     if (recipients.length > 1) {
-      this.#copies.set(stanza, recipients.length);
+      this.#copies.set(stanza, { left: recipients.length });
       return deliverToAll(recipients, stanza);
     }
     if (stanza.type === "headline") {

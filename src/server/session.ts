@@ -1,5 +1,5 @@
-// What a bound client resource looks like to the router and to modules. c2s implements it; a session that lives on
-// without a connection (XEP-0198) will be another implementation, so nothing here speaks of sockets.
+// What a bound client resource looks like to the router and to modules. c2s implements it; a session may live on without
+// a connection (XEP-0198), so nothing here speaks of sockets.
 
 import type { Jid } from "../jid/jid.ts";
 import type { Stanza } from "../stanza/stanza.ts";

@@ -9,8 +9,8 @@ import { stanzaKind } from "./read-stanza.ts";
 import { Stanza } from "./stanza.ts";
 
 const OPENING_TAG = `<stream:stream xmlns='${NS.client}' xmlns:stream='${NS.streams}' version='1.0'>`;
-const MAX_DEPTH = 256;
-const MAX_ATTRIBUTES = 256;
+const MAX_DEPTH = 1_000;
+const MAX_ATTRIBUTES = 1_000;
 
 /** A stanza that was read back; `stanza` is undefined for one without a `from`, which nobody but its stream can use. */
 export interface ParsedStanza {

@@ -3,7 +3,14 @@
 
 import type { Config } from "../../config/schema.ts";
 import { Jid } from "../../jid/jid.ts";
-import type { Accepted, CertificateSource, Listener, ListenOptions, Network } from "../../net/transport.ts";
+import type {
+  Accepted,
+  CertificateSource,
+  Listener,
+  ListenOptions,
+  Network,
+  PassableSocket,
+} from "../../net/transport.ts";
 import type { PhaseContext } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
@@ -100,6 +107,7 @@ export class C2s {
   /** Cleared when sessions are closed for good: from then on none outlives its connection. */
   #mayHibernate = true;
   #surroundings: SessionSurroundings;
+  #frozen: ReadonlySet<ClientSession> = new Set();
   readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, named: [] };
 
   constructor(options: C2sOptions) {
@@ -168,8 +176,10 @@ export class C2s {
     const { config } = this.#options;
     const tls = { ...this.#context.tls, alpn: ["xmpp-client"] };
     try {
-      for (const address of config.listen) await this.#listen({ ...splitAddress(address) }, "c2s.listen");
-      for (const address of config.listen_tls) await this.#listen({ ...splitAddress(address), tls }, "c2s.listen_tls");
+      for (const address of config.listen)
+        await this.#listen({ ...splitAddress(address), purpose: "c2s" }, "c2s.listen");
+      for (const address of config.listen_tls)
+        await this.#listen({ ...splitAddress(address), purpose: "c2s-tls", tls }, "c2s.listen_tls");
     } catch (thrown) {
       await this.stopListening();
       throw thrown;
@@ -291,6 +301,56 @@ export class C2s {
     sessions.remove(session);
     session.forget();
     return refuse("smId: it is known here already");
+  }
+
+  /** Stops taking connections and input; resolves when nothing that had come is at work any more. */
+  async hold(): Promise<void> {
+    for (const listener of this.#listeners) listener.pause();
+    await Promise.all(Array.from(this.#streams, ({ stream }) => stream.hold()));
+  }
+
+  /** Goes on after `hold`. */
+  release(): void {
+    for (const listener of this.#listeners) listener.resume();
+    for (const { stream } of this.#streams) stream.release();
+  }
+
+  /** Lets nothing about the resumable sessions change any more, until `thaw` or `passOn`, and returns them. */
+  freeze(): ReadonlySet<ClientSession> {
+    this.#frozen = new Set(this.#resumption.sessions());
+    for (const session of this.#frozen) session.freeze();
+    return this.#frozen;
+  }
+
+  /** Goes on after `freeze`. */
+  thaw(): void {
+    for (const session of this.#frozen) session.thaw();
+    this.#frozen = new Set();
+  }
+
+  /**
+   * Another process has the frozen sessions and the listening sockets: lets go of both. The sessions' connections end
+   * without a word about XMPP, which is how clients know that they may resume (XEP-0198 §5).
+   */
+  passOn(): void {
+    for (const listener of this.#listeners.splice(0)) listener.passable?.release();
+    this.#places = [];
+    this.#mayHibernate = false;
+    const passed = this.#frozen;
+    this.#frozen = new Set();
+    for (const session of passed) {
+      this.#options.sessions.remove(session);
+      session.forget();
+    }
+    this.#resumption.forget(passed);
+    for (const { session, stream } of this.#streams) {
+      if (session !== undefined && passed.has(session)) stream.destroy();
+    }
+  }
+
+  /** What other processes need to listen in our place. */
+  get passable(): readonly PassableSocket[] {
+    return this.#listeners.flatMap(({ passable }) => passable ?? []);
   }
 
   /** Ends every session and every connection now; resolves when what the clients have not acknowledged has its fate. */
@@ -435,6 +495,7 @@ export class C2s {
       maxUnackedSize: config.sm_max_queue_size,
       ackTimeoutMs: config.sm_ack_timeout,
       undeliverable: (stanza) => router.route(stanza),
+      copiesOf: (stanza) => router.copiesOf(stanza),
       reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
       reachable: (session) => options.sessionReachable(session),
       mayHibernate: () => this.#mayHibernate,

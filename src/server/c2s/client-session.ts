@@ -8,6 +8,7 @@ import { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
+import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
 import { AckRequests } from "./ack-requests.ts";
 import type { SessionSnapshot } from "./session-snapshot.ts";
@@ -39,6 +40,8 @@ export interface SessionSurroundings {
   readonly ackTimeoutMs: number;
   /** A stanza came for a session that has just ended: it takes the way of a missing resource. */
   undeliverable(stanza: Stanza): void | Promise<void>;
+  /** What sessions that were given the same message share. */
+  copiesOf(stanza: Stanza): Copies | undefined;
   /** What the client of a session that ended has not acknowledged, oldest first, takes another way. Never rejects. */
   reroute(unacked: readonly Unacked[]): Promise<void>;
   /** The session takes messages from now on: it became available with a priority of 0 or more. */
@@ -106,6 +109,8 @@ export class ClientSession implements Session {
   #claim = 0;
   #detachedAt: number | undefined;
   #expiry: WheelTimeout | undefined;
+  /** While the session may be handed to another process, what is delivered waits. */
+  #frozen: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
 
   constructor({ id, jid, surroundings, created, connection, presence, sm, detachedAt }: ClientSessionOptions) {
     this.id = id;
@@ -155,12 +160,14 @@ export class ClientSession implements Session {
   }
 
   deliver(stanza: Stanza): void | Promise<void> {
+    if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.deliver(stanza));
     if (this.#isEnding) return this.#surroundings.undeliverable(stanza);
     return this.#push(stanza.text, stanza);
   }
 
   /** Sends a stanza of the connection itself, with the same bounds as `deliver`; nothing once the session has ended. */
   send(text: string): void | Promise<void> {
+    if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.send(text));
     return this.#isEnding ? undefined : this.#push(text, undefined);
   }
 
@@ -178,11 +185,44 @@ export class ClientSession implements Session {
     this.#ask();
   }
 
-  /** Gives up a session that was never taken in, without a word to anybody. */
+  /**
+   * Lets nothing about the session change until `thaw` or `forget`: no time runs out, and what is delivered waits. The
+   * input of its connection must be held already.
+   */
+  freeze(): void {
+    if (this.#isEnding || this.#frozen !== undefined) return;
+    const { promise, resolve } = withResolvers();
+    this.#frozen = { promise, open: resolve };
+    this.#asks?.stop();
+    this.#expiry?.cancel();
+    this.#stall?.cancel();
+  }
+
+  /** Goes on after `freeze`, with what waited first. */
+  thaw(): void {
+    const frozen = this.#frozen;
+    if (frozen === undefined) return;
+    this.#frozen = undefined;
+    this.#stall?.restart();
+    if (this.#connection !== undefined && this.#sm !== undefined) this.#ask();
+    else if (this.#sm !== undefined && this.#detachedAt !== undefined) this.#awaitClient(this.#sm, this.#detachedAt);
+    frozen.open();
+  }
+
+  /**
+   * Gives up a session that was never taken in, or that another process has now, without a word to anybody. What waits
+   * or comes for it here takes the way of a missing resource.
+   */
   forget(): void {
     this.#isEnding = true;
     this.#ended = Promise.resolve();
+    this.#settled = Promise.resolve();
+    this.#asks?.stop();
     this.#expiry?.cancel();
+    this.#letAllIn();
+    const frozen = this.#frozen;
+    this.#frozen = undefined;
+    frozen?.open();
   }
 
   /** One more stanza of the client is carried. */
@@ -229,9 +269,14 @@ export class ClientSession implements Session {
     return this.#asks !== undefined;
   }
 
-  /** The client says its closing tag before we say ours. */
-  clientClosing(): void {
-    if (!this.#isClosing) this.#hasClientClosed = true;
+  /** The client closes the stream on `connection`, of its own accord or in answer to us. */
+  clientClosing(connection: Connection): void {
+    if (this.#last !== connection || this.#isClosing) return;
+    this.#hasClientClosed = true;
+    // XEP-0198 §7: so that it does not send again what has been carried.
+    if (this.#sm !== undefined) connection.stream.send(smAnswer(this.#sm.handled.h));
+    // It had said so before the connection broke, and was only now heard.
+    if (this.hibernating) void this.end("");
   }
 
   /** The connection can carry nothing more to the client. */
@@ -309,6 +354,7 @@ export class ClientSession implements Session {
    * presence, has been handed on. Late callers get the same promise. The connection is not touched.
    */
   end(reason: string): Promise<void> {
+    if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.end(reason));
     if (this.#isEnding) return this.#ended ?? Promise.resolve();
     this.#isEnding = true;
     this.#asks?.stop();
@@ -360,7 +406,8 @@ export class ClientSession implements Session {
     const sm = this.#sm;
     if (sm !== undefined) {
       const { size } = sm;
-      sm.add({ text, stanza, at: this.#surroundings.clock.wallTime() });
+      const copies = stanza === undefined ? undefined : this.#surroundings.copiesOf(stanza);
+      sm.add({ text, copies, at: this.#surroundings.clock.wallTime() });
       if (connection === undefined) {
         this.#surroundings.grew(sm.size - size);
         return this.#isEnding || this.#isOver(sm, 1) ? this.end("") : undefined;

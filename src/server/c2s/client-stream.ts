@@ -122,7 +122,7 @@ export class ClientStream implements StreamHandler, Connection {
   }
 
   onPeerClosing(): void {
-    this.session?.clientClosing();
+    this.#session?.clientClosing(this);
   }
 
   /** Whatever comes for the session from now on waits for the client to come back, or takes the way of a missing resource. */

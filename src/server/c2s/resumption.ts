@@ -64,6 +64,20 @@ export class Resumption {
     this.#epoch = `${options.clock.wallTime().toString(36)}${options.random.bytes(3).toString("hex")}`;
   }
 
+  /** All sessions that may be resumed. */
+  sessions(): Iterable<ClientSession> {
+    return this.#sessions.values();
+  }
+
+  /** Other than `ending`: the sessions are another process's now, and nothing of them is remembered. */
+  forget(sessions: Iterable<ClientSession>): void {
+    for (const session of sessions) {
+      if (session.sm === undefined) continue;
+      this.attached(session, session.sm.size);
+      this.#sessions.delete(session.sm.id ?? "");
+    }
+  }
+
   /** The sessions that wait for their clients. */
   get hibernating(): ReadonlySet<ClientSession> {
     return this.#hibernating;
@@ -120,7 +134,7 @@ export class Resumption {
     for (const other of sessionsOf(session.account)) {
       if (this.#hibernating.has(other as ClientSession)) own.push(other as ClientSession);
     }
-    if (own.length > config.sm_max_hibernating_per_account) this.endOldest(session.account);
+    if (own.length > config.sm_max_hibernating_per_account) void this.endOldest(session.account);
     if (this.#hibernating.size > config.sm_max_hibernating) this.#endFirst();
     this.#keepSize();
   }

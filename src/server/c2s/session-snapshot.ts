@@ -58,18 +58,13 @@ export function readSnapshot(data: unknown): RestoredSession {
   if (sent < unacked.length) throw damaged("sent", "less than what waits to be acknowledged");
   const sm = new SmState(smId, maxMs, { handled, proved: sent - unacked.length });
   for (const [index, { xml, at }] of unacked.entries()) {
-    const stanza = parseStanza(xml);
-    if (stanza === undefined) throw damaged(`unacked.${index}.xml`, "not a stanza");
-    sm.add({ text: xml, stanza: addressedTo(jid, stanza.stanza, index), at });
+    const parsed = parseStanza(xml);
+    if (parsed === undefined) throw damaged(`unacked.${index}.xml`, "not a stanza");
+    const to = parsed.stanza?.to;
+    if (to !== undefined && !to.bare.equals(jid.bare)) throw damaged(`unacked.${index}.xml`, "for somebody else");
+    sm.add({ text: xml, copies: undefined, at });
   }
   return { jid, created, sm, presence: presenceOf(jid, texts.presence), hibernatedSince };
-}
-
-function addressedTo(jid: Jid, stanza: Stanza | undefined, index: number): Stanza | undefined {
-  if (stanza?.to !== undefined && !stanza.to.bare.equals(jid.bare)) {
-    throw damaged(`unacked.${index}.xml`, "for somebody else");
-  }
-  return stanza?.to === undefined ? undefined : stanza;
 }
 
 function presenceOf(jid: Jid, text: string | undefined): Stanza | undefined {

@@ -1,14 +1,14 @@
 // What XEP-0198 adds to a session, as plain data: how many of the client's stanzas have been carried, and the stanzas for
 // the client that it has not acknowledged. Not for: connections, timers and elements on the wire (client-session.ts).
 
-import type { Stanza } from "../../stanza/stanza.ts";
 import { AckWindow, HandledCounter } from "../../stream/acks.ts";
+import type { Copies } from "../router.ts";
 
-/** A stanza for the client that it has not acknowledged. */
+/** A stanza for the client that it has not acknowledged: only its text, because elements take many times the memory. */
 export interface Unacked {
   readonly text: string;
-  /** Undefined for what this connection itself had to say: it is of no use to anybody else. */
-  readonly stanza: Stanza | undefined;
+  /** What it shares with the same message in other sessions, if it went to several. */
+  readonly copies: Copies | undefined;
   /** When it was handed to the session, in milliseconds since 1970. */
   readonly at: number;
 }
