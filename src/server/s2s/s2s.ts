@@ -5,7 +5,7 @@
 import type { Config } from "../../config/schema.ts";
 import { Dialler } from "../../net/dial.ts";
 import type { Resolver } from "../../net/resolver.ts";
-import type { Accepted, CertificateSource, Listener, Network } from "../../net/transport.ts";
+import type { Accepted, CertificateSource, Listener, Network, PassableSocket } from "../../net/transport.ts";
 import type { ObligationSink, PhaseContext } from "../../shutdown/types.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
@@ -118,9 +118,8 @@ export class S2s {
   async start(): Promise<void> {
     try {
       for (const address of this.#options.config.listen) {
-        const listener = await this.#options.network.listen(splitAddress(address), (accepted) =>
-          this.#accept(accepted),
-        );
+        const place = { ...splitAddress(address), purpose: "s2s" };
+        const listener = await this.#options.network.listen(place, (accepted) => this.#accept(accepted));
         this.#listeners.push(listener);
       }
     } catch (thrown) {
@@ -184,6 +183,28 @@ export class S2s {
     } finally {
       deadline.cancel();
     }
+  }
+
+  /** Stops taking connections and what other servers send; resolves when nothing that had come is at work any more. */
+  async hold(): Promise<void> {
+    for (const listener of this.#listeners) listener.pause();
+    await Promise.all(Array.from(this.#incoming, (stream) => stream.hold()));
+  }
+
+  /** Goes on after `hold`. */
+  release(): void {
+    for (const listener of this.#listeners) listener.resume();
+    for (const stream of this.#incoming) stream.release();
+  }
+
+  /** Another process has the listening sockets: lets go of them. What is under way here is brought to its end by `drain`. */
+  passOn(): void {
+    for (const listener of this.#listeners.splice(0)) listener.passable?.release();
+  }
+
+  /** What other processes need to listen in our place. */
+  get passable(): readonly PassableSocket[] {
+    return this.#listeners.flatMap(({ passable }) => passable ?? []);
   }
 
   /** Ends everything now; what has no fate is lost by name. */
