@@ -151,7 +151,7 @@ class Broadcaster {
       await this.#api.clock.turn();
     }
     tell();
-    await Promise.race([Promise.all(slow.values()), aborted(signal)]);
+    await settledOrAborted(Promise.all(slow.values()), signal);
   }
 
   #headline({ account, jid }: Session, text: string): Stanza {
@@ -173,9 +173,15 @@ function filled(text: string, values: Readonly<Record<string, string>>): string 
   return text.replaceAll(/\{(\w*)\}/g, (whole, name: string) => values[name] ?? whole);
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Resolves when `work` has settled, or `signal` aborts. */
+function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+    const finish = (): void => {
+      signal.removeEventListener("abort", finish);
+      resolve();
+    };
+    signal.addEventListener("abort", finish);
+    if (signal.aborted) finish();
+    work.then(finish, finish);
   });
 }

@@ -61,6 +61,7 @@ interface Entry<Phase extends string> {
   startedAt: number;
   endedAt: number;
   deadline: Deadline | undefined;
+  forgetDeadline: () => void;
   progress: Progress | undefined;
 }
 
@@ -201,6 +202,7 @@ export class PhaseRun<Phase extends string> {
       startedAt: 0,
       endedAt: 0,
       deadline: undefined,
+      forgetDeadline: () => undefined,
       progress: undefined,
     };
     this.#entries.push(entry);
@@ -215,11 +217,14 @@ export class PhaseRun<Phase extends string> {
     entry.state = "running";
     entry.startedAt = clock.now();
     if (participant.timeoutMs !== undefined && participant.timeoutMs < phaseMs) {
-      entry.deadline = new Deadline(clock, participant.timeoutMs);
-      entry.deadline.signal.addEventListener("abort", () => {
+      const deadline = new Deadline(clock, participant.timeoutMs);
+      const outOfTime = (): void => {
         this.#cutOff(entry, "timed-out", "out of its own time");
         this.#wake();
-      });
+      };
+      deadline.signal.addEventListener("abort", outOfTime);
+      entry.deadline = deadline;
+      entry.forgetDeadline = () => deadline.signal.removeEventListener("abort", outOfTime);
     }
     this.#tellWatchdog();
     watchdog.executing(participant.name);
@@ -303,6 +308,7 @@ export class PhaseRun<Phase extends string> {
   #end(entry: Entry<Phase>): void {
     entry.state = "over";
     entry.deadline?.cancel();
+    entry.forgetDeadline();
     entry.endedAt = this.#options.clock.now();
     entry.leaseHolders = entry.leases.close();
   }

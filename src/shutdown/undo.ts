@@ -74,8 +74,11 @@ async function undoOne<Phase extends string>(
     signal: deadline.signal,
     remaining: () => deadline.remaining(),
   };
+  let forgetDeadline = (): void => undefined;
   const outOfTime = new Promise<"timed-out">((resolve) => {
-    deadline.signal.addEventListener("abort", () => resolve("timed-out"));
+    const over = (): void => resolve("timed-out");
+    deadline.signal.addEventListener("abort", over);
+    forgetDeadline = () => deadline.signal.removeEventListener("abort", over);
   });
   let error: string | undefined;
   const work = async (): Promise<Outcome> => {
@@ -91,6 +94,7 @@ async function undoOne<Phase extends string>(
   };
   const outcome = await Promise.race([work(), outOfTime]);
   deadline.cancel();
+  forgetDeadline();
   if (outcome === "timed-out") {
     error = "out of time";
     log.error({ phase, participant: participant.name }, "a participant did not take back what it did in time");
