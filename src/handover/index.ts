@@ -31,6 +31,9 @@
  * `MORENDO_HANDOVER` says which is which. `inheritance` removes it. Node opens everything close-on-exec and makes what
  * it inherits so as well: processes that S starts get none of it, and no generation has more descriptors than the last.
  *
+ * **Whose child.** A successor is its predecessor's child and outlives it. Where a process id has to stay the same (PID 1
+ * of a container), `keep` runs the server as a child of a small parent, and `keptSpawn` lets that one start the successors.
+ *
  * The predecessor:
  *
  * ```ts
@@ -81,6 +84,8 @@ export {
   type SectionReader,
   type SectionReaders,
 } from "./inheritance.ts";
+export { type KeeperOptions, type KeeperPort, keep } from "./keeper.ts";
+export { type KeptPort, keptSpawn } from "./kept-process.ts";
 export {
   DEFAULT_LIMITS,
   Handover,

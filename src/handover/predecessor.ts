@@ -234,6 +234,7 @@ class Attempt {
     // From here on there is no way back.
     const now = clock.now();
     await channel.finish(encode({ type: "yours" }));
+    process.passedOn?.();
     process.release();
     return {
       ok: true,

@@ -11,6 +11,8 @@ import { handoverError } from "./protocol.ts";
 export interface PassedListener {
   readonly name: string;
   readonly fd: number;
+  /** The handle of the socket in Node, where a keeper is to start the successor: IPC takes no descriptors. */
+  readonly handle?: unknown;
 }
 
 /** The program to start. */
@@ -39,6 +41,8 @@ export interface SuccessorProcess {
   readonly exited: Promise<ProcessEnd>;
   /** Sends a signal to this process and no other; does nothing when it is gone. */
   kill(signal: NodeJS.Signals): void;
+  /** Called when the service is this process's for good. */
+  passedOn?(): void;
   /** Lets go: the process lives on without us, and does not hold our event loop. */
   release(): void;
 }
@@ -53,8 +57,8 @@ export type SpawnSuccessor = (
 export const VARIABLE = "MORENDO_HANDOVER";
 
 /** The descriptors of a successor: 0 to 2 as ours (but no input), then the channel, then the listeners in order. */
-export const CHANNEL_FD = 3;
-export const FIRST_LISTENER_FD = 4;
+const CHANNEL_FD = 3;
+const FIRST_LISTENER_FD = 4;
 
 /**
  * Returns the command that starts this very program once more. The path of the script is left as it was given: when it
@@ -72,14 +76,19 @@ export function sameCommand(
   };
 }
 
-/** What the variable says, for `listeners` that lie at `FIRST_LISTENER_FD` and on. */
-export function inheritedVariable(listeners: readonly PassedListener[], predecessor: number): string {
-  return JSON.stringify({
+/** Returns the environment of a successor that has the channel and `listeners` in their places. */
+export function successorEnvironment(
+  env: SuccessorCommand["env"],
+  listeners: readonly PassedListener[],
+  predecessor: number,
+): Readonly<Record<string, string | undefined>> {
+  const inherited = {
     version: 1,
     predecessor,
     channel: CHANNEL_FD,
     listeners: listeners.map(({ name }, index) => ({ name, fd: FIRST_LISTENER_FD + index })),
-  });
+  };
+  return { ...env, ...reporterOptions(env, CHANNEL_FD), [VARIABLE]: JSON.stringify(inherited) };
 }
 
 /**
@@ -89,7 +98,7 @@ export function inheritedVariable(listeners: readonly PassedListener[], predeces
 export const spawnSuccessor: SpawnSuccessor = async ({ command, args, cwd, env }, listeners) => {
   const child = spawn(command, [...args], {
     cwd,
-    env: { ...env, ...reporterOptions(env, CHANNEL_FD), [VARIABLE]: inheritedVariable(listeners, process.pid) },
+    env: successorEnvironment(env, listeners, process.pid),
     stdio: ["ignore", "inherit", "inherit", "pipe", ...listeners.map(({ fd }) => fd)],
   });
   const exited = new Promise<ProcessEnd>((resolve) => {

@@ -81,7 +81,10 @@ class TcpListener implements Listener {
     this.passable = {
       name: listenerName(options),
       get fd() {
-        return descriptorOf(server);
+        return descriptorOf(handleOf(server));
+      },
+      get handle() {
+        return handleOf(server);
       },
       release: () => this.#release(),
     };
@@ -165,9 +168,12 @@ class TcpListener implements Listener {
   }
 }
 
-/** The descriptor of a listening socket. Node has no other way to learn it; its name has been the same in 20 to 26. */
-function descriptorOf(server: Server): number | undefined {
-  const handle: unknown = Reflect.get(server, "_handle");
+/** What is behind a server. Node has no other way to its descriptor; the names have been the same in 20 to 26. */
+function handleOf(server: Server): unknown {
+  return Reflect.get(server, "_handle") ?? undefined;
+}
+
+function descriptorOf(handle: unknown): number | undefined {
   const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
   return typeof fd === "number" && fd >= 0 ? fd : undefined;
 }

@@ -120,6 +120,8 @@ export interface PassableSocket {
   readonly name: string;
   /** Our descriptor, for inheritance by a process that is started now; undefined once the listener is closed. */
   readonly fd: number | undefined;
+  /** Node's own object for the socket, for passing it to a process that exists already, by Node's IPC. */
+  readonly handle: unknown;
   /**
    * Closes our copy of the socket and leaves those who wait in the accept backlog to whoever else has one: unlike `close`,
    * which takes them in. Without another copy they are reset. Connections accepted while paused are reported first.

@@ -10,6 +10,7 @@ import {
   type HandoverLimits,
   type Inheritance,
   inheritance,
+  keptSpawn,
   type Logger,
   type PassedListener,
   sameCommand,
@@ -41,6 +42,7 @@ interface Settings {
 const settings = JSON.parse(process.env.HANDOVER_TEST ?? "{}") as Settings;
 const log: Logger = silentLog;
 const inherited = inheritance({ environment: process.env, clock: systemClock });
+const spawn = keptSpawn(process.env, process);
 const generation = Number(process.env.GENERATION ?? "1");
 const fault = generation === 1 ? settings.predecessorFault : process.env.HANDOVER_FAULT;
 
@@ -139,6 +141,7 @@ const handover = new Handover({
   clock: systemClock,
   log,
   ...(settings.limits === undefined ? {} : { limits: settings.limits }),
+  ...(spawn === undefined ? {} : { spawn }),
 });
 
 function* items(): Iterable<string> {
@@ -165,7 +168,7 @@ async function restart(): Promise<void> {
       },
     },
     listeners: listeners.flatMap(({ passable }) =>
-      passable?.fd === undefined ? [] : [{ name: passable.name, fd: passable.fd }],
+      passable?.fd === undefined ? [] : [{ name: passable.name, fd: passable.fd, handle: passable.handle }],
     ),
     offers: [
       { name: "count", versions: [1, 2], required: true },
@@ -196,6 +199,10 @@ async function restart(): Promise<void> {
   open();
 }
 
+process.on("SIGTERM", () => {
+  say("SIGTERM");
+  process.exit(5);
+});
 process.on("SIGUSR2", () => void restart());
 setTimeout(() => process.exit(99), 120_000).unref();
 

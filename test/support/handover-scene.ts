@@ -2,7 +2,7 @@
 // one of them, by the process ids that they told. Not for: what they are to do.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { HandoverOutcome } from "../../src/handover/index.ts";
 import { TSX } from "./morendo.ts";
@@ -102,7 +102,7 @@ export class HandoverScene {
   /** Ends every process of the scene. */
   async end(): Promise<void> {
     for (const pid of this.pids) {
-      if (isAlive(pid)) process.kill(pid, "SIGKILL");
+      if (isOurs(pid)) process.kill(pid, "SIGKILL");
     }
     this.child.kill("SIGKILL");
     await this.exited;
@@ -133,6 +133,15 @@ export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Tells whether this is one of our generations, and not a process that has got its number, or has it in another namespace. */
+function isOurs(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").includes("HANDOVER_TEST=");
   } catch {
     return false;
   }

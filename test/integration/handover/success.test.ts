@@ -97,7 +97,7 @@ describe("handing over to a successor", function () {
       loops.push(...[1, 2, 3].map(() => new ConnectLoop(target, port)));
       await Promise.all(loops.map((loop) => loop.started()));
       for (let generation = 2; generation <= restarts + 1; generation++) {
-        const outcome = await scene.restart(pid);
+        const outcome: PrintedOutcome = await scene.restart(pid);
         assert.equal(outcome.ok, true, JSON.stringify(outcome));
         ({ pid, addresses } = await scene.ready(generation));
         assert.equal(pid, outcome.pid);
@@ -119,7 +119,7 @@ describe("handing over to a successor", function () {
     assert.equal(await ask(addresses[0] ?? ""), `1 ${pid} 1 ping`);
     const counts: number[] = [];
     for (let generation = 2; generation <= 11; generation++) {
-      const outcome = await scene.restart(pid);
+      const outcome: PrintedOutcome = await scene.restart(pid);
       assert.equal(outcome.ok, true, JSON.stringify(outcome));
       ({ pid } = await scene.ready(generation));
       assert.equal(await ask(addresses[0] ?? ""), `${generation} ${pid} ${generation} ping`);
