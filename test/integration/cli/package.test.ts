@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,12 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 describe("the packed package", function () {
   this.timeout(300_000);
   let folder: string;
+  let tarball: string;
   let data: string | undefined;
+
+  const install = async (into: string): Promise<void> => {
+    await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: into });
+  };
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "morendo-package-"));
@@ -25,9 +30,9 @@ describe("the packed package", function () {
       cwd: ROOT,
     });
     const [{ filename } = { filename: "" }] = JSON.parse(packed.stdout) as { filename: string }[];
+    tarball = join(folder, filename);
     writeFileSync(join(folder, "package.json"), '{ "private": true }');
-    const args = ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${filename}`];
-    await run("npm", args, { cwd: folder });
+    await install(folder);
   });
   after(() => {
     rmSync(folder, { recursive: true, force: true });
@@ -57,6 +62,19 @@ describe("the packed package", function () {
       console.log(typeof defineModule, typeof z.string, typeof Lifecycle);`;
     const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program], { cwd: folder });
     assert.equal(stdout, "function function function\n");
+  });
+
+  it("gives another project the test kit: its test of a shutdown passes, and its types are right", async () => {
+    const project = mkdtempSync(join(tmpdir(), "morendo-project-"));
+    try {
+      cpSync(join(folder, "node_modules/morendo/docs/examples/testing"), project, { recursive: true });
+      await install(project);
+      const { stdout } = await run("npm", ["test"], { cwd: project });
+      assert.match(stdout, /1 passing/);
+      await run("npm", ["run", "types"], { cwd: project });
+    } finally {
+      rmSync(project, { recursive: true, force: true });
+    }
   });
 
   it("starts, and ends with exit code 0 at SIGTERM", async () => {
