@@ -45,7 +45,8 @@ function onlyChild(text: string): Element | undefined {
       isOver = true;
     },
   };
-  const maxStanzaBytes = Buffer.byteLength(text) + 1;
+  // The opening tag has the same bound.
+  const maxStanzaBytes = Buffer.byteLength(text) + OPENING_TAG.length;
   const parser = new StreamParser(sink, { maxStanzaBytes, maxDepth: MAX_DEPTH, maxAttributes: MAX_ATTRIBUTES });
   parser.write(Buffer.from(OPENING_TAG + text));
   return isOver || elements.length !== 1 ? undefined : elements[0];

@@ -145,7 +145,7 @@ describe("stream management", () => {
 
   it("hands what waits for a session to offline storage when the client does not come back, with its time", async () => {
     const juliet = await (
-      await SmClient.start(running, "juliet", "1", { enable: "resume='true' max='1'" })
+      await SmClient.start(running, "juliet", "1", { enable: "resume='true' max='2'" })
     ).available();
     juliet.answers = false;
     const romeo = await SmClient.start(running, "romeo", "1");

@@ -1,0 +1,63 @@
+// A whole server on a clock moved by hand and a network in memory, and clients with stream management on it.
+
+import { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import { MemoryNetwork } from "../../../../src/testing/memory-network.ts";
+import type { RawClient, RawClientOptions } from "../../../../src/testing/raw-client.ts";
+import { InProcessServer } from "../../../support/in-process-server.ts";
+
+/** A server, its clock and its network. */
+export class Scene {
+  readonly clock: ManualClock;
+  readonly network: MemoryNetwork;
+  readonly #running: InProcessServer;
+
+  private constructor(clock: ManualClock, network: MemoryNetwork, running: InProcessServer) {
+    this.clock = clock;
+    this.network = network;
+    this.#running = running;
+  }
+
+  static async open(accounts: readonly string[], c2s: Record<string, unknown> = {}): Promise<Scene> {
+    const clock = new ManualClock();
+    const network = new MemoryNetwork({ clock });
+    const running = await timePasses(clock, InProcessServer.start({ accounts, clock, network, config: { c2s } }));
+    return new Scene(clock, network, running);
+  }
+
+  get server(): InProcessServer["server"] {
+    return this.#running.server;
+  }
+
+  /** A client that has not connected yet. */
+  client(options: Partial<RawClientOptions> = {}): RawClient {
+    const { clock, network } = this;
+    return this.#running.client({ clock, network, security: "direct", mechanism: "PLAIN", ...options });
+  }
+
+  /** Waits for `work` while time goes on. */
+  pass<T>(work: Promise<T>): Promise<T> {
+    return timePasses(this.clock, work);
+  }
+
+  /** Moves time on until `holds`; rejects after ten simulated minutes. */
+  async until(holds: () => boolean, what: string): Promise<void> {
+    for (let ms = 0; !holds(); ms += 50) {
+      if (ms > 600_000) throw new Error(`waited in vain for: ${what}`);
+      await this.clock.advance(50);
+    }
+  }
+
+  async close(): Promise<void> {
+    await timePasses(this.clock, this.#running.dispose(), 50);
+  }
+}
+
+async function timePasses<T>(clock: ManualClock, work: Promise<T>, stepMs = 1): Promise<T> {
+  let isOver = false;
+  const over = (): void => {
+    isOver = true;
+  };
+  work.then(over, over);
+  while (!isOver) await clock.advance(stepMs);
+  return await work;
+}
