@@ -1,7 +1,12 @@
 // The server's end of the control socket: takes connections, reads requests, runs actions and writes what they return.
 // Owns the socket file. Knows nothing of what the actions do: see actions.ts.
+//
+// The socket is made under another name beside its path and gets the path when it is ready, because a successor's socket
+// takes the place of its predecessor's: `prepare` while the predecessor serves, `publish` once the service is ours. Whoever
+// connects finds the one or the other at any moment. The predecessor goes on answering those who are connected to it, and
+// its `close` leaves a path alone that is no longer its own.
 
-import { chmod, unlink } from "node:fs/promises";
+import { chmod, link, lstat, rename, unlink } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../util/clock.ts";
 import { asError, codeOf, MorendoError } from "../util/errors.ts";
@@ -9,7 +14,7 @@ import type { Logger } from "../util/log.ts";
 import type { ActionTable } from "./action.ts";
 import { connectControl } from "./control-client.ts";
 import { ControlConnection } from "./control-connection.ts";
-import { checkSocketPath, probeSocket, removeStale } from "./socket-path.ts";
+import { checkSocketPath, makingName, probeSocket, removeStale } from "./socket-path.ts";
 
 /** More connections than this at a time are refused: a person and a few scripts need a handful. */
 const MAX_CONNECTIONS = 32;
@@ -27,6 +32,8 @@ export interface ControlServerOptions {
 export class ControlServer {
   #options: ControlServerOptions;
   #server: Server | undefined;
+  /** The socket file, once it has been made: what is at the path may become somebody else's. */
+  #inode: number | undefined;
   #connections = new Set<ControlConnection>();
   #closing: Promise<void> | undefined;
 
@@ -42,11 +49,37 @@ export class ControlServer {
     const { path } = this.#options;
     await checkSocketPath(path);
     await this.#makeRoom();
-    this.#server = await this.#listen();
-    await chmod(path, 0o600);
+    await this.prepare();
+    const making = makingName(path);
+    try {
+      // Unlike a rename it fails when another server has come in between.
+      await link(making, path);
+    } catch (thrown) {
+      if (codeOf(thrown) !== "EEXIST") throw thrown;
+      throw new MorendoError("MORENDO_ALREADY_RUNNING", `Morendo is being started twice: ${path} has just been taken`);
+    } finally {
+      await removeIfThere(making);
+    }
   }
 
-  /** Lets the requests under way end, at most for `limitMs`, then removes the socket. Late callers get the same promise. */
+  /** Makes the socket and listens, but not at the path yet: for a successor whose predecessor is still there. */
+  async prepare(): Promise<void> {
+    const { path } = this.#options;
+    await checkSocketPath(path);
+    const making = makingName(path);
+    await removeIfThere(making);
+    this.#server = await this.#listen(making);
+    await chmod(making, 0o600);
+    this.#inode = (await lstat(making)).ino;
+  }
+
+  /** Puts the prepared socket at the path, in the place of whatever was there. */
+  async publish(): Promise<void> {
+    const { path } = this.#options;
+    await rename(makingName(path), path);
+  }
+
+  /** Lets the requests under way end, at most for `limitMs`, then removes the socket if it is still ours. Late callers get the same promise. */
   close(limitMs = 1_000): Promise<void> {
     this.#closing ??= this.#close(limitMs);
     return this.#closing;
@@ -76,8 +109,7 @@ export class ControlServer {
     }
   }
 
-  #listen(): Promise<Server> {
-    const { path } = this.#options;
+  #listen(path: string): Promise<Server> {
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
     server.maxConnections = MAX_CONNECTIONS;
     return new Promise((resolve, reject) => {
@@ -107,14 +139,28 @@ export class ControlServer {
   async #close(limitMs: number): Promise<void> {
     const server = this.#server;
     if (server === undefined) return;
-    // Closing the server also removes the socket's file.
+    // While the socket is open: once it is closed another one may get its inode.
+    await this.#removeOwn();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     await Promise.all([...this.#connections].map((connection) => connection.close(limitMs)));
     await closed;
-    await unlink(this.#options.path).catch((thrown: unknown) => {
-      if (codeOf(thrown) !== "ENOENT") throw thrown;
-    });
   }
+
+  /** Removes the socket's file unless another server's has taken its place. */
+  async #removeOwn(): Promise<void> {
+    const { path } = this.#options;
+    const found = await lstat(path).catch((thrown: unknown) => {
+      if (codeOf(thrown) !== "ENOENT") throw thrown;
+      return undefined;
+    });
+    if (found !== undefined && found.ino === this.#inode) await removeIfThere(path);
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  await unlink(path).catch((thrown: unknown) => {
+    if (codeOf(thrown) !== "ENOENT") throw thrown;
+  });
 }
 
 /** Returns ` (pid 123)` for the server that answers at `path`, or nothing when it does not say. */

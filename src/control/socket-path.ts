@@ -3,18 +3,23 @@
 
 import { lstat, rename, stat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { codeOf, MorendoError } from "../util/errors.ts";
 
 /** The longest path the kernel takes for a Unix socket (sun_path less its final zero). */
 const MAX_PATH_BYTES = process.platform === "linux" ? 107 : 103;
 
+/** Returns the name beside `path` under which the process `pid` makes its socket: short, because the length is limited. */
+export function makingName(path: string, pid: number = process.pid): string {
+  return join(dirname(path), `.${pid.toString(36)}`);
+}
+
 /** Throws `MORENDO_CONTROL_PATH` when no socket can or should be made at `path`. */
 export async function checkSocketPath(path: string): Promise<void> {
-  const bytes = Buffer.byteLength(path);
+  const bytes = Math.max(Buffer.byteLength(path), Buffer.byteLength(makingName(path)));
   if (bytes > MAX_PATH_BYTES) {
     throw pathError(
-      `${path} has ${bytes} bytes, ${MAX_PATH_BYTES} is the most for a Unix socket: set \`socket\` in [control] to a shorter path`,
+      `${path} takes ${bytes} bytes, ${MAX_PATH_BYTES} is the most for a Unix socket: set \`socket\` in [control] to a shorter path`,
     );
   }
   const parent = dirname(path);

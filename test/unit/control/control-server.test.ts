@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,6 +83,39 @@ describe("ControlServer", () => {
   it("is open to its owner only", async () => {
     await started();
     assert.equal(statSync(path).mode & 0o777, 0o600);
+  });
+
+  it("lets a successor take its place without a moment in which nobody answers", async () => {
+    const predecessor = await started();
+    const connected = await client();
+    const pending = connected.request("wait");
+    const successor = new ControlServer({
+      path,
+      actions: { ...actions, status: action(noArguments, () => ({ pid: 4712 })) },
+      clock: systemClock,
+      log: silentLog,
+    });
+    servers.push(successor);
+    await successor.prepare();
+    assert.deepEqual(await (await client()).request("status"), { pid: 4711 });
+    await successor.publish();
+    assert.deepEqual(await (await client()).request("status"), { pid: 4712 });
+    assert.deepEqual(await connected.request("status"), { pid: 4711 }, "who was connected stays so");
+    const closed = predecessor.close(10_000);
+    for (const release of waiting.splice(0)) release();
+    assert.equal(await pending, "released");
+    await closed;
+    assert.deepEqual(await (await client()).request("status"), { pid: 4712 });
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+  });
+
+  it("leaves the predecessor's socket alone when it is closed before it was published", async () => {
+    await started();
+    const successor = new ControlServer({ path, actions, clock: systemClock, log: silentLog });
+    await successor.prepare();
+    await successor.close();
+    assert.deepEqual(await (await client()).request("status"), { pid: 4711 });
+    assert.deepEqual(readdirSync(folder), ["c.sock"]);
   });
 
   it("hands on what an action throws, with its code", async () => {
