@@ -88,8 +88,9 @@ export class Arrivals {
   }
 }
 
-/** A stanza that the server wrote to a client's connection. */
+/** A stanza that the server wrote to a connection. */
 export interface Written {
+  readonly at: number;
   readonly connection: Connection;
   readonly kind: string;
   readonly type: string;
@@ -98,12 +99,12 @@ export interface Written {
 const TAG = /<(message|iq|presence)\b([^>]*)>/g;
 const ATTRIBUTE = /\s(id|type)=(?:"([^"]*)"|'([^']*)')/g;
 
-/** Returns what the server wrote to clients, by identifier. */
-export function writtenToClients(connections: readonly Connection[]): Map<string, Written[]> {
+/** Returns what the server wrote to clients, or to peers, by identifier. */
+export function writtenTo(who: "clients" | "peers", connections: readonly Connection[]): Map<string, Written[]> {
   const byId = new Map<string, Written[]>();
   for (const connection of connections) {
-    if (!connection.from.startsWith("client")) continue;
-    for (const text of connection.written) {
+    if (connection.from.startsWith("client") !== (who === "clients")) continue;
+    for (const [index, text] of connection.written.entries()) {
       for (const [, kind = "", attributes = ""] of text.matchAll(TAG)) {
         let id = "";
         let type = "";
@@ -112,9 +113,10 @@ export function writtenToClients(connections: readonly Connection[]): Map<string
           else type = one ?? two ?? "";
         }
         if (id === "") continue;
+        const written = { at: connection.writtenAt[index] ?? 0, connection, kind, type };
         const list = byId.get(id);
-        if (list === undefined) byId.set(id, [{ connection, kind, type }]);
-        else list.push({ connection, kind, type });
+        if (list === undefined) byId.set(id, [written]);
+        else list.push(written);
       }
     }
   }

@@ -2,7 +2,7 @@
 // does not have, every contact that was told "available" is told "unavailable", every phase keeps its limits, nothing is
 // left over. It goes by what was on the wire, and compares the server's own books with that.
 
-import { describeSettled, type Settled, type Written, writtenToClients } from "./books.ts";
+import { describeSettled, type Settled, type Written, writtenTo } from "./books.ts";
 import { excuseForNoFate, excuseForTwice, excuseForUntold } from "./excuses.ts";
 import type { Sent, SimulatedClient } from "./simulated-client.ts";
 import type { World } from "./world.ts";
@@ -49,12 +49,14 @@ class Judgement {
   readonly violations: Violation[] = [];
   #world: World;
   #written: ReadonlyMap<string, readonly Written[]>;
+  #writtenToPeers: ReadonlyMap<string, readonly Written[]>;
   #stored = new Map<string, number>();
   #clientOf = new Map<number, SimulatedClient>();
 
   constructor(world: World) {
     this.#world = world;
-    this.#written = writtenToClients(world.network.connections);
+    this.#written = writtenTo("clients", world.network.connections);
+    this.#writtenToPeers = writtenTo("peers", world.network.connections);
     for (const client of world.clients) {
       if (client.connection !== undefined) this.#clientOf.set(client.connection.number, client);
     }
@@ -109,6 +111,8 @@ class Judgement {
     if (first.fate === "returned" && errors !== 1 && !this.#isKilled) {
       this.#add("no-fate", `${what} is returned by the books, and its sender was told ${errors} times`);
     }
+    const sentAfter = this.#writtenToPeers.get(sent.id)?.some(({ at, type }) => at > first.at && type !== "error");
+    if (sentAfter === true) this.#add("two-fates", `${what} was ${first.fate} by the books, and was sent after that`);
     if (first.fate !== "returned" && errors > 0) {
       this.#add("two-fates", `${what} is ${first.fate} by the books, and its sender was told that it failed`);
     }

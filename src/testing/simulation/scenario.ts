@@ -277,10 +277,12 @@ function addClientWork(dice: SeededRandom, cast: Cast): void {
       const to = stranger(dice, cast);
       const at = moment(dice, stopAt);
       send(at, `<presence to='${to}'/>`);
+      // Who says goodbye twice by himself is heard twice.
       const saysGoodbye = acts.some(
         ({ what }) => what.kind === "send" && what.xml === "<presence type='unavailable'/>",
       );
-      if (!saysGoodbye && dice.chance(0.2)) send(at + dice.below(1_000), `<presence to='${to}' type='unavailable'/>`);
+      const mayLeave = to.startsWith("s") && !saysGoodbye;
+      if (mayLeave && dice.chance(0.2)) send(at + dice.below(1_000), `<presence to='${to}' type='unavailable'/>`);
     }
     const messages = dice.pick([0, 1, 3, 6, 10]);
     for (let index = 0; index < messages; index++) {

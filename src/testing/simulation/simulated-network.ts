@@ -27,8 +27,9 @@ export interface Connection {
   readonly far: MemoryTransport;
   /** The end that the server holds. */
   readonly serverEnd: MemoryTransport;
-  /** What the server wrote, piece by piece. */
+  /** What the server wrote, piece by piece, and when. */
   readonly written: string[];
+  readonly writtenAt: number[];
   /** When the server had said the last it says on it: its closing tag, or the end of the connection. */
   outputEndedAt: number | undefined;
   /** How many bytes the server has read. */
@@ -143,6 +144,7 @@ export class SimulatedNetwork {
       far,
       serverEnd,
       written: [],
+      writtenAt: [],
       outputEndedAt: undefined,
       bytesRead: 0,
       toServer: [],
@@ -164,6 +166,7 @@ export class SimulatedNetwork {
     serverEnd.tap = {
       wrote: (text) => {
         connection.written.push(text);
+        connection.writtenAt.push(this.#options.clock.now());
         if (text.endsWith("</stream:stream>")) connection.outputEndedAt ??= this.#options.clock.now();
         journal.write(name, `> ${text}`);
       },

@@ -1,0 +1,102 @@
+// Bugs to plant in the server, so that the simulation can show that it finds them: a place in the sources, what stands
+// there and what shall stand there instead. `mutated-tree.ts` plants them in a copy.
+
+import type { Rule } from "../../src/testing/simulation/simulate.ts";
+
+/** A planted bug. */
+export interface Mutation {
+  readonly name: string;
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+  /** The rules of which one at least must be seen broken. */
+  readonly breaks: readonly Rule[];
+}
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: "an acknowledgement proves everything that was sent, whatever its number",
+    file: "src/stream/acks.ts",
+    find: "this.proveUpTo(this.#proved + this.#fresh(h), take);",
+    replace: "this.proveUpTo(this.sent, take);",
+    breaks: ["proved-and-missing"],
+  },
+  {
+    name: "the answer to a ping proves what was written after the ping, too",
+    file: "src/server/s2s/outgoing-stream.ts",
+    find: 'this.#window.proveUpTo(covers, (owed) => this.#proved(owed, "pong"));',
+    replace: 'this.#window.proveUpTo(this.#window.sent, (owed) => this.#proved(owed, "pong"));',
+    breaks: ["proved-and-missing"],
+  },
+  {
+    name: "what is written counts as proved when the stream ends, however it ends",
+    file: "src/server/s2s/outgoing-stream.ts",
+    find: "if (closedByUs && end.peerClosed && !peersFault) {",
+    replace: "if (!peersFault) {",
+    breaks: ["proved-and-missing"],
+  },
+  {
+    name: "what was on a stream is lost when the stream is reset",
+    file: "src/server/s2s/remote-link.ts",
+    find: "    this.#recover(unproved);\n",
+    replace: "",
+    breaks: ["no-fate", "books"],
+  },
+  {
+    name: "what waits for a domain is lost when dialling it fails",
+    file: "src/server/s2s/remote-link.ts",
+    find: "    this.#returning.add(back, error);\n    if (this.#refusing) return;",
+    replace: "    if (this.#refusing) return;",
+    breaks: ["no-fate", "books"],
+  },
+  {
+    name: "a stanza comes back, and is sent again as well",
+    file: "src/server/s2s/remote-link.ts",
+    find: "if (!isPresence && this.#fates.giveBack(owed, error)) continue;",
+    replace: "if (!isPresence) this.#fates.giveBack(owed, error);",
+    breaks: ["two-fates", "books"],
+  },
+  {
+    name: "the deadline of a phase is ignored",
+    file: "src/shutdown/phase-run.ts",
+    find: 'const outOfTime = (): void => this.skip("out of time");',
+    replace: "const outOfTime = (): void => undefined;",
+    breaks: ["limits"],
+  },
+  {
+    name: "a session says goodbye although its client has said it already",
+    file: "modules/presence/broadcaster.ts",
+    find: "const wasAvailable = session.presence !== undefined;\n    if (!wasAvailable && standing",
+    replace: "const wasAvailable = true;\n    if (!wasAvailable && standing",
+    breaks: ["double-unavailable"],
+  },
+  {
+    name: "who got directed presence is forgotten, and sees a ghost",
+    file: "modules/presence/broadcaster.ts",
+    find: "if (!isTold) outbox.send(presence.readdressed(session.jid, target));",
+    replace: "",
+    breaks: ["ghost"],
+  },
+  {
+    name: "an inbound stanza is acknowledged before it is stored",
+    file: "src/server/s2s/incoming-stanzas.ts",
+    find: "      if (pending !== undefined) {\n",
+    replace: "      if (pending !== undefined) {\n        this.#acks.count();\n",
+    breaks: ["acknowledged-and-missing", "two-fates"],
+  },
+  {
+    name: "an offline message counts as stored before it is on the disk",
+    file: "modules/offline/offline-messages.ts",
+    find: "    await this.#api.storage.flushed();\n    // Somebody",
+    replace: "    // Somebody",
+    breaks: ["stored-and-missing"],
+  },
+  {
+    name: "a connection is torn down before the peer has read the end of its stream",
+    file: "src/stream/xml-stream.ts",
+    find: "    this.transport.end();\n    this.#limitTime(timeoutMs);",
+    replace: "    this.transport.destroy();",
+    breaks: ["cut-off", "no-fate"],
+  },
+];
