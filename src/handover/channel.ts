@@ -66,6 +66,11 @@ export class Channel<Message> {
     });
   }
 
+  /** Sends a line without asking for room: for those who wait for an answer anyway. */
+  post(line: string): void {
+    if (this.#stream.writable) this.#stream.write(line);
+  }
+
   /** Sends a last line, closes our side and resolves when the kernel has it all, or the other end has gone. */
   finish(line?: string): Promise<void> {
     const stream = this.#stream;

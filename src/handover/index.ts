@@ -13,7 +13,7 @@
  * | `prepared` | waits | takes the state in, does all that can fail; then `prepared()` |
  * | `serving` | consents; waits | opens its listeners, lets nobody in yet; then `serving()` |
  * | – | passes the service on: **no way back**; `run` resolves `ok` | `serving()` resolves: serves |
- * | – | releases its listeners, goes down | |
+ * | – | releases its listeners, goes down; what still comes to it and is S's affair goes to S by `relay` | takes it over |
  *
  * **Who serves.** Until `freeze` P serves and notices nothing: S may crash, hang or refuse. From `freeze` to the end
  * nobody serves, which the limits keep short; whatever goes wrong there, S is killed, `thaw` is called and P serves on.
@@ -96,6 +96,7 @@ export {
   type HandoverStep,
 } from "./predecessor.ts";
 export type { AcceptedSection, HandoverErrorKind } from "./protocol.ts";
+export type { Relay, Take } from "./relay.ts";
 export type { OfferedSection, StateSection } from "./state.ts";
 export {
   type PassedListener,

@@ -19,6 +19,7 @@ import {
   PROTOCOL_VERSION,
   readFromPredecessor,
 } from "./protocol.ts";
+import { type Take, takeRelayed } from "./relay.ts";
 import { type PassedListener, VARIABLE } from "./successor-process.ts";
 
 /** How one section of state is read. */
@@ -152,15 +153,20 @@ export class Inheritance {
   /**
    * Says that this process accepts connections. Resolves when the service is ours for good: the predecessor has passed it
    * on, or has died. Nothing may be done before that others could not be asked to forget: connections may be accepted, but
-   * nobody is let in. Throws as `receiveState` does.
+   * nobody is let in. Throws as `receiveState` does. What still reaches the predecessor afterwards is given to `take`, if
+   * there is one.
    */
-  serving(): Promise<Consent> {
+  serving(take?: Take): Promise<Consent> {
     return this.#take("committed", "announcing", async () => {
       await this.#channel.send(encode({ type: "serving" }));
       const consent = await this.#consent("yours");
       this.#step = "over";
       crashReporter()?.stop();
-      this.#channel.destroy();
+      if (take === undefined || consent === "orphaned") this.#channel.destroy();
+      else {
+        if (this.#stream instanceof Socket) this.#stream.unref();
+        void takeRelayed(this.#channel, take);
+      }
       return consent;
     });
   }

@@ -7,6 +7,7 @@ import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import { Channel, encode, type Incoming } from "./channel.ts";
 import { type FromSuccessor, PROTOCOL_VERSION, readFromSuccessor } from "./protocol.ts";
+import { Relay } from "./relay.ts";
 import { agree, type OfferedSection, type StateSection, writeState } from "./state.ts";
 import {
   type PassedListener,
@@ -64,6 +65,8 @@ export type HandoverOutcome =
       readonly durationMs: number;
       /** How long nobody served: from the call of `freeze` until the successor did. */
       readonly frozenMs: number;
+      /** The way for what still comes here and is the successor's affair. It holds the event loop: close it at the end. */
+      readonly relay: Relay;
       /** Resolves if the successor ends while we are still here. */
       readonly exited: Promise<ProcessEnd>;
     }
@@ -145,7 +148,10 @@ export class Handover {
     try {
       const outcome = await attempt.run();
       if (outcome.ok) this.#passedTo = outcome.pid;
-      log.info({ ...outcome, exited: undefined }, outcome.ok ? "a successor has taken over" : "the restart has failed");
+      log.info(
+        { ...outcome, relay: undefined, exited: undefined },
+        outcome.ok ? "a successor has taken over" : "the restart has failed",
+      );
       return outcome;
     } finally {
       this.#running = undefined;
@@ -233,7 +239,7 @@ class Attempt {
 
     // From here on there is no way back.
     const now = clock.now();
-    await channel.finish(encode({ type: "yours" }));
+    await channel.send(encode({ type: "yours" }));
     process.passedOn?.();
     process.release();
     return {
@@ -241,6 +247,7 @@ class Attempt {
       pid: process.pid,
       durationMs: now - this.#startedAt,
       frozenMs: now - this.#frozenAt,
+      relay: new Relay(channel),
       exited: process.exited,
     };
   }

@@ -31,6 +31,7 @@ export type FromSuccessor =
     }
   | { readonly type: "prepared"; readonly items: number }
   | { readonly type: "serving" }
+  | { readonly type: "taken"; readonly id: number; readonly why?: string }
   | { readonly type: "failed"; readonly why: string; readonly stderr: string };
 
 /** What a predecessor says to its successor. */
@@ -42,6 +43,7 @@ export type FromPredecessor =
   | { readonly type: "state-end"; readonly items: number }
   | { readonly type: "commit" }
   | { readonly type: "yours" }
+  | { readonly type: "relay"; readonly id: number; readonly value: unknown }
   | { readonly type: "abort"; readonly why: string };
 
 /** Reads one kind of message out of a parsed line; undefined when it is not one of that kind as it should be. */
@@ -49,7 +51,7 @@ export type MessageReader<Message> = (line: Readonly<Record<string, unknown>>) =
 
 /** Reads a message of a successor. */
 export const readFromSuccessor: MessageReader<FromSuccessor> = (line) => {
-  const { type, pid, protocol, items, why, stderr } = line;
+  const { type, id, pid, protocol, items, why, stderr } = line;
   switch (type) {
     case "hello": {
       const sections = readSections(line.sections);
@@ -60,6 +62,9 @@ export const readFromSuccessor: MessageReader<FromSuccessor> = (line) => {
       return isCount(items) ? { type, items } : undefined;
     case "serving":
       return { type };
+    case "taken":
+      if (!isCount(id)) return undefined;
+      return typeof why === "string" ? { type, id, why: clip(why) } : { type, id };
     case "failed":
       return typeof why === "string" ? { type, why: clip(why), stderr: clip(stderr) } : undefined;
     default:
@@ -69,10 +74,12 @@ export const readFromSuccessor: MessageReader<FromSuccessor> = (line) => {
 
 /** Reads a message of a predecessor. */
 export const readFromPredecessor: MessageReader<FromPredecessor> = (line) => {
-  const { type, sections, name, version, count, sha256, items, why } = line;
+  const { type, id, sections, name, version, count, sha256, items, why } = line;
   switch (type) {
     case "item":
       return "value" in line ? { type, value: line.value } : undefined;
+    case "relay":
+      return isCount(id) && "value" in line ? { type, id, value: line.value } : undefined;
     case "state":
       return isCount(sections) && sections <= MAX_SECTIONS ? { type, sections } : undefined;
     case "section":
@@ -104,9 +111,10 @@ export function handoverError(kind: HandoverErrorKind, message: string, cause?: 
 
 /**
  * What can be wrong: `ENVIRONMENT` (what was passed cannot be used), `PROTOCOL` (the other end breaks the rules),
- * `STATE` (the state does not fit or is not whole), `ABORTED` (the predecessor has called it off), `TIMEOUT`, `GONE`.
+ * `STATE` (the state does not fit or is not whole), `ABORTED` (the predecessor has called it off), `TIMEOUT`, `GONE`,
+ * `REFUSED` (the successor could not take over what was passed on to it).
  */
-export type HandoverErrorKind = "ENVIRONMENT" | "PROTOCOL" | "STATE" | "ABORTED" | "TIMEOUT" | "GONE";
+export type HandoverErrorKind = "ENVIRONMENT" | "PROTOCOL" | "STATE" | "ABORTED" | "TIMEOUT" | "GONE" | "REFUSED";
 
 function readSections(value: unknown): Readonly<Record<string, AcceptedSection>> | undefined {
   if (!isObject(value)) return undefined;

@@ -89,6 +89,11 @@ export class Router {
     this.#successor = successor;
   }
 
+  /** The process that had taken our place has gone. */
+  takeBack(): void {
+    this.#successor = undefined;
+  }
+
   /** Takes a stanza from a local client; its `from` is the session's full JID (RFC 6120 §8.1.2.1). */
   fromClient(session: Session, stanza: Stanza): Done {
     if (this.#successor !== undefined && changesAccount(session, stanza)) {
