@@ -5,9 +5,11 @@ import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import type { ClosedHostStreams } from "../../../src/adapters/node-xmpp-server.ts";
 import type { DrainReport } from "../../../src/shutdown/report.ts";
+import { RawClient } from "../../../src/testing/raw-client.ts";
 import { freeAddress, PORTS } from "../../support/addresses.ts";
 import { TestDns } from "../../support/dns.ts";
 import {
+  HOST_PASSWORD,
   type HostOptions,
   nodeXmppServerMissing,
   type RunningHost,
@@ -77,6 +79,7 @@ describe("a node-xmpp-server host with a Router", function () {
     const { proved, evidence, lost } = report.obligations.run;
     assert.deepEqual({ proved, closed: evidence.closed, lost }, { proved: 1, closed: 1, lost: 0 });
     assert.equal((await near.process.exited).code, 0, near.process.log);
+    assert.doesNotMatch(near.process.log, /still holds the event loop/);
   });
 
   it("proves what went over a warm link by the answer to its closing tag", async () => {
@@ -96,6 +99,45 @@ describe("a node-xmpp-server host with a Router", function () {
     );
     const { incoming, outgoing } = report.sections.streams as ClosedHostStreams;
     assert.deepEqual({ incoming: incoming.answered, outgoing: outgoing.answered }, { incoming: 1, outgoing: 1 });
+  });
+
+  it("takes nothing for proof but the answer: what was only written is named as lost", async () => {
+    const far = await steered("far.example");
+    const near = await start("near.example", {
+      program: SCENES,
+      env: { TELL: "friend@far.example", OPTIONS: JSON.stringify({ peerTimeout: "1s" }) },
+    });
+    near.process.tell(JSON.stringify({ to: "x@far.example", id: "warm" }));
+    await far.process.until(() => received(far).length === 1, "a warm link");
+    far.process.signal("SIGSTOP");
+    const report = await stopped(near);
+    far.process.signal("SIGCONT");
+    const { proved, lost, evidence } = report.obligations.run;
+    assert.deepEqual({ proved, lost, written: evidence.written }, { proved: 0, lost: 1, written: 1 });
+    assert.equal((await near.process.exited).code, 3);
+    assert.equal((report.sections.streams as ClosedHostStreams).outgoing.cut, 1);
+  });
+
+  it("still takes what a client sends when it is told to go, and brings it to the other server", async () => {
+    const far = await steered("far.example");
+    const near = await start("near.example");
+    const client = await RawClient.login({
+      host: near.address,
+      port: PORTS.c2s,
+      domain: near.domain,
+      username: "last",
+      password: HOST_PASSWORD,
+      mechanism: "PLAIN",
+      resource: "x",
+    });
+    client.onElement = (xml) => {
+      if (xml.startsWith("<stream:error"))
+        client.send("<message to='friend@far.example'><body>wait for me</body></message>");
+    };
+    const report = await stopped(near);
+    assert.equal((await client.ended).how, "fin");
+    assert.match(received(far).join(), /from="last@near\.example\/x".*wait for me/);
+    assert.equal(report.obligations.run.proved, 1);
   });
 
   it("counts what waits in its queue when the stop begins, and what cannot be brought is returned", async () => {

@@ -291,6 +291,16 @@ describe("a node-xmpp-server host", function () {
     });
   }
 
+  it("does not let a broken client end a host that listens for no session's errors", async () => {
+    const host = await scene("", { signals: false });
+    const broken = client(host);
+    await broken.connect();
+    broken.send(`${C2S}<a></b>`);
+    assert.equal((await broken.ended).closingTag, true);
+    assert.equal(host.process.exit, undefined);
+    await login(host, "somebody");
+  });
+
   it("leaves such a defect as it is where the process is not the adapter's to end", async () => {
     const host = await scene("", { signals: false });
     const attacker = connect({ host: host.address, port: PORTS.c2s });
