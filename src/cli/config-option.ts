@@ -2,7 +2,7 @@
 // check of what only the modules can judge.
 
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { ConfigError, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { checkModules } from "../server/module-finder.ts";
@@ -28,10 +28,16 @@ export function findConfig(io: Pick<Io, "environment" | "directory">, { config: 
   return { config: loadConfig({ file, environment: io.environment, directory: io.directory }), file };
 }
 
+/** Returns the folder that the paths and packages among the modules are relative to. */
+export function moduleBase({ file }: LoadedConfig, { directory }: Pick<Io, "directory">): string {
+  return file === undefined ? directory : dirname(file);
+}
+
 /** Rejects with a ConfigError when a module is not to be had, or has options that it does not take. */
-export async function checkModuleOptions({ config, file }: LoadedConfig): Promise<void> {
+export async function checkModuleOptions(loaded: LoadedConfig, io: Pick<Io, "directory">): Promise<void> {
+  const { config, file } = loaded;
   try {
-    await checkModules(config.modules, config.module);
+    await checkModules(config.modules, config.module, { base: moduleBase(loaded, io) });
   } catch (thrown) {
     if (!(thrown instanceof MorendoError)) throw thrown;
     throw new ConfigError([{ place: file, option: undefined, message: thrown.message }]);

@@ -1,7 +1,7 @@
 // The closed list of hooks and notifications: each name, what it carries, when it runs and what an answer means.
 
 import type { Jid } from "../jid/jid.ts";
-import type { Cause } from "../shutdown/types.ts";
+import type { Cause, LifecycleState } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { StanzaError } from "../stanza/stanza-error.ts";
 import type { Element } from "../xml/element.ts";
@@ -53,20 +53,42 @@ export interface SessionEnding {
   readonly reason: string;
 }
 
-/** The hooks by name: what a handler is given, and what its answer means. Handlers run in order; the first answer wins. */
+/**
+ * The hooks by name: what a handler is given, and what its answer means. Any module may answer. Handlers run one after the
+ * other, by their order and then in the order in which their modules were loaded; the first answer wins, and undefined
+ * lets the next one look. Whoever asked waits for a promise, and so does the stream that the stanza came by.
+ */
 export interface HookCatalogue {
-  /** A request with a payload in the namespace; unanswered ones get `service-unavailable` (RFC 6120 §8.4). */
+  /**
+   * An IQ request came that the server is to answer itself: to a host, to a local account, or from a client to nobody. The
+   * name is the request's type and the namespace of its one child. The answer goes back to the asker, from whoever was
+   * asked: the payload of a result, `empty` for a result without one, an error, or `handled` when the handler sends the
+   * reply itself (each request must have one). A request that nobody answers gets `service-unavailable` (RFC 6120 §8.4).
+   */
   [iq: `iq/get/${string}` | `iq/set/${string}`]: { payload: IqRequest; answer: IqAnswer };
-  /** A client sent presence of any type. `true`: handled. */
+  /**
+   * A client sent presence of any type, to its contacts (no `to`) or to somebody; `from` is its full JID by now. `true`:
+   * handled, no other handler is asked. The module presence answers in the order `normal`; a handler that only wants to
+   * see it is `early` and returns undefined.
+   */
   "presence/sent": { payload: PresenceSent; answer: true };
-  /** Presence came for a local account. `true`: handled; otherwise it is dropped. */
+  /**
+   * Presence came for a local account that exists, or for one of its resources, from a local user or from another server.
+   * `true`: handled. Presence that nobody handles is dropped.
+   */
   "presence/received": { payload: PresenceReceived; answer: true };
   /**
-   * Nobody is there to take a message. `stored` only when it is on disk; `dropped` when it is of no use later, such as
-   * that somebody was typing; an error goes back to the sender.
+   * A message came for a local account that exists, and none of its resources is there to take it (RFC 6121 §8.5.2.2).
+   * Answer `stored` only when it is on disk; `dropped` when it is of no use later, such as that somebody was typing; an
+   * error goes back to the sender. A message that nobody answers for goes back with `service-unavailable`, or is dropped
+   * if it is of a kind that gets no error.
    */
   "message/offline": { payload: MessageOffline; answer: OfflineAnswer };
-  /** A session ends: send on its behalf what is owed. Awaited, all handlers run; no answer. */
+  /**
+   * A session ends, by logout, a lost connection or a shutdown: send on its behalf what is owed, such as unavailable
+   * presence. Stanzas do not reach it any more. All handlers run, none waiting for another; their promises are awaited,
+   * for `c2s.close_timeout` together, and only then the session is over. There is no answer.
+   */
   "session/ending": { payload: SessionEnding; answer: never };
 }
 
@@ -78,10 +100,26 @@ export interface ServerStopping {
   readonly reason: string;
   /** Aborts when the time is over. */
   readonly signal: AbortSignal;
+  /** The moment, on the clock's `now()`, at which the time is over. It can move nearer, never further away. */
+  readonly deadline: number;
   /** The milliseconds left for what is handed to `waitUntil`. */
   remaining(): number;
-  /** Keeps the phase open until `work` settles or the time is over; a rejection is recorded under the module's name. */
+  /**
+   * Keeps the phase open until `work` settles or the time is over; a rejection is recorded under the module's name. Work
+   * that is under way may hand over more. Throws `MORENDO_PHASE_OVER` when the event is over: all that was handed over has
+   * settled, or the time is up.
+   */
   waitUntil(work: Promise<unknown>): void;
+}
+
+/** A change of the server's state. */
+export interface StateChanged {
+  /** The state from now on. */
+  readonly state: LifecycleState;
+  /** Why, when the server goes down. */
+  readonly cause?: Cause;
+  /** The same in words. */
+  readonly reason?: string;
 }
 
 /** A change of one roster item, already stored. */
@@ -95,11 +133,17 @@ export interface RosterChanged {
   readonly version: string;
 }
 
-/** The notifications by name: told in passing, not awaited, no answer. */
+/**
+ * The notifications by name and what comes with each: told in passing to every listener, in the order of registration.
+ * Nobody waits and there is no answer; only `server-stopping` can be kept open.
+ */
 export interface NotificationCatalogue {
-  /** A client bound a resource. */
+  /** A client has logged in and bound a resource (RFC 6120 §7). It has not sent presence yet. */
   "session/bound": Session;
-  /** A session became available (again) with a priority of 0 or more: messages that wait may go to it. */
+  /**
+   * A session became available with a priority of 0 or more, for the first time or again: messages that wait for its
+   * account may go to it.
+   */
   "session/available": Session;
   /**
    * A session lost its connection and waits for its client to resume it (XEP-0198 §5). It stays open, keeps its presence,
@@ -108,14 +152,26 @@ export interface NotificationCatalogue {
   "session/detached": Session;
   /** The client of a session that waited is back, with the same session. */
   "session/resumed": Session;
-  /** A session is gone and everything owed on its behalf has been sent. */
+  /** A session is gone, and everything owed on its behalf has been sent or has run out of time (hook `session/ending`). */
   "session/ended": SessionEnding;
-  /** An account was removed with everything stored for it by the server itself. */
+  /**
+   * An account was removed, its sessions ended, and everything that the server itself stored for it deleted. The payload is
+   * the bare JID. Delete what you stored for it: another account may get the same name.
+   */
   "account/removed": Jid;
-  /** A roster item changed. */
+  /** An item of a user's roster was changed or removed, by a client, by a subscription or by a module; it is on disk. */
   "roster/changed": RosterChanged;
-  /** Every listener is up. */
+  /** The start is complete: every module is loaded and every listener is up. Once in a process; no payload. */
   "server-started": undefined;
-  /** The server goes down; client sessions are closed already, other servers are still connected. */
+  /**
+   * The server's state has changed: `running` at the end of the start, `stopping` when a stop begins, `running` again when
+   * one was cancelled. `stopped` comes when modules are unloaded, so that nobody is told.
+   */
+  "lifecycle/state": StateChanged;
+  /**
+   * The server goes down, in the phase of this name; client sessions are closed already, other servers are still connected.
+   * Listeners are participants of the phase: hand what you have to finish to `waitUntil`. An async listener is waited for
+   * as well.
+   */
   "server-stopping": ServerStopping;
 }

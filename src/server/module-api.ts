@@ -1,9 +1,33 @@
 // What a module is given: the one way into the server for a feature, ours or anybody else's. Everything registered
 // through it is undone when the module unloads. The loader implements it; src/module.ts publishes it.
+//
+// Every error that it throws or rejects with is a MorendoError: `code` is stable, and the message names the module. The
+// same is logged, and counted in the section `modules` of the drain report.
 
 import type { z } from "zod";
 import type { Jid } from "../jid/jid.ts";
-import type { Lease, LifecycleState, Participant, PhaseContext, When } from "../shutdown/types.ts";
+import type { RunOutcome } from "../shutdown/exit-codes.ts";
+import type { DestinationTotals, FateTotals, ObligationReport } from "../shutdown/obligations.ts";
+import type {
+  CancelReport,
+  DrainReport,
+  ParticipantReport,
+  PhaseReport,
+  RepeatedRequest,
+  SkipReason,
+} from "../shutdown/report.ts";
+import type {
+  Cause,
+  Evidence,
+  Fate,
+  Lease,
+  LifecycleState,
+  Outcome,
+  Participant,
+  PhaseContext,
+  Progress,
+  When,
+} from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Key, Value } from "../store/store.ts";
 import type { Clock, Timer } from "../util/clock.ts";
@@ -15,25 +39,55 @@ import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
 import type { Session } from "./session.ts";
 
-export type { HookOrder, Lease, LifecycleState, Participant, PhaseContext, When };
+export type {
+  CancelReport,
+  Cause,
+  DestinationTotals,
+  DrainReport,
+  Evidence,
+  Fate,
+  FateTotals,
+  HookOrder,
+  Lease,
+  LifecycleState,
+  ObligationReport,
+  Outcome,
+  Participant,
+  ParticipantReport,
+  PhaseContext,
+  PhaseReport,
+  Progress,
+  RepeatedRequest,
+  RunOutcome,
+  SkipReason,
+  When,
+};
 
 /** A service discovery identity (XEP-0030). */
 export interface Identity {
+  /** The category, such as `server` or `account`; the registry is at https://xmpp.org/registrar/disco-categories.html. */
   readonly category: string;
+  /** The type within the category, such as `im`. */
   readonly type: string;
+  /** A name for people. */
   readonly name?: string;
 }
 
 /** What a disco entry is about: the host itself, or each account on it. */
 export type DiscoTarget = "host" | "account";
 
-/** A module's own part of the store; keys of other modules are out of reach. */
+/**
+ * A module's own part of the store; keys of other modules are out of reach, and it outlives the module. Everything is
+ * asynchronous and may be called at any time, also after the module was unloaded by work that is still under way. Every
+ * method rejects with `MORENDO_STORE_CLOSED` once the store is closed, which is after the modules were unloaded in the
+ * phase `quit`; other rejections mean a broken disk.
+ */
 export interface ModuleStorage {
   /** Returns the value at `key`, or undefined. It sees writes whose promise has resolved. */
   get(key: Key): Promise<Value | undefined>;
   /** Writes; resolves when later reads see it. It is not on disk before `flushed` resolves. */
   put(key: Key, value: Value): Promise<void>;
-  /** Removes what is at `key`, if anything. */
+  /** Removes what is at `key`, if anything. As durable as `put`. */
   delete(key: Key): Promise<void>;
   /** Does all the writes or none; a value of undefined deletes. */
   batch(writes: readonly (readonly [Key, Value | undefined])[]): Promise<void>;
@@ -41,7 +95,7 @@ export interface ModuleStorage {
   range(prefix: Key, limit?: number): Promise<readonly (readonly [Key, Value])[]>;
   /** Adds `value` at the end of the list at `key`, which `range(key)` returns in order; resolves to the entry's own key. */
   append(key: Key, value: Value): Promise<Key>;
-  /** Resolves when every write begun before is on disk. */
+  /** Resolves when every write begun before is on disk: only then promise anything to anybody. */
   flushed(): Promise<void>;
 }
 
@@ -53,6 +107,15 @@ export interface PhaseOptions {
   readonly timeout?: string;
   /** Distinguishes several participants of one module in the report. */
   readonly name?: string;
+  /**
+   * Takes back what was prepared, when the stop is cancelled before its point of no return (the start of
+   * `close-sessions`): so it is of use in the phases `announce` and `stop-accepting`. Called only if the participant had
+   * begun, however it fared, once per cancelled stop, and after its signal has aborted and it has settled (or was given
+   * two seconds to). Those who began last are called first. It has five seconds, or `timeout` if that is shorter; what
+   * throws or takes longer is named in the report, and the server serves on without. The participant stays registered:
+   * a later stop calls it again.
+   */
+  readonly cancelled?: () => void | Promise<void>;
 }
 
 /**
@@ -92,14 +155,21 @@ export interface ModuleApi {
   readonly serverVersion: string;
   /** The domains served here. */
   readonly hosts: readonly string[];
-  /** Where the server is in its life. */
+  /** Where the server is in its life. The notification `lifecycle/state` tells of changes. */
   readonly state: LifecycleState;
   /** The module's own part of the store. */
   readonly storage: ModuleStorage;
   /** The rosters of all local accounts. */
   readonly rosters: Rosters;
 
-  /** Answers at a hook. Handlers run in the order of registration within `early`, `normal` and `late`. */
+  /**
+   * Answers at a hook; docs/CATALOGUE.md lists them with payload and answer. The handler returns its answer, or undefined
+   * to let the next one look, or a promise of either, which makes whatever asked wait, and with it the stream that the
+   * stanza came by: answer at once where you can. Handlers run in three groups, `early`, `normal` (the default) and
+   * `late`; within a group in the order in which their modules were loaded. One that throws or rejects is logged, and the
+   * next one is asked; one that does not settle within 30 seconds, or holds the event loop up, is named in the log.
+   * Throws `MORENDO_STOPPING` once a stop is past its point of no return, and `MORENDO_MODULE_UNLOADED`.
+   */
   hook<Name extends keyof HookCatalogue & string>(
     name: Name,
     handler: (
@@ -107,29 +177,55 @@ export interface ModuleApi {
     ) => HookCatalogue[Name]["answer"] | undefined | Promise<HookCatalogue[Name]["answer"] | undefined>,
     order?: HookOrder,
   ): void;
-  /** Listens to a notification. */
+  /**
+   * Listens to a notification; docs/CATALOGUE.md lists them. Nobody waits for the listener, and it runs on the stack of
+   * what it is told of: be quick. What it throws, or rejects with if it is async, is logged under the module's name.
+   * Throws `MORENDO_STOPPING` once a stop is past its point of no return, and `MORENDO_MODULE_UNLOADED`.
+   *
+   * `server-stopping` is a phase as well and awaits its listeners (`ServerStopping.waitUntil`): one that is added while
+   * that phase is under way joins in, and it throws `MORENDO_PHASE_OVER` only when that phase has ended.
+   */
   on<Name extends keyof NotificationCatalogue & string>(
     name: Name,
     listener: (payload: NotificationCatalogue[Name]) => void,
   ): void;
-  /** Takes part in a phase of the shutdown. */
+  /**
+   * Takes part in a phase of the shutdown, at every stop until the module is unloaded. `run` is awaited; when its time is
+   * over its signal aborts and the phase goes on without it, and it is named in the report, as is one that throws. One
+   * that is added while the phase is under way joins in. In `quit`, modules take part `before` or `during`, have half of
+   * the time that is left each time, and are unloaded and the store closed afterwards.
+   * Throws `MORENDO_PHASE_OVER` when the phase has ended, `MORENDO_MODULE_UNLOADED`, and `MORENDO_MODULE_MISUSE` for a
+   * `timeout` that is no duration and for `after` `quit`.
+   */
   phase(phase: PhaseName, options: PhaseOptions, run: (context: PhaseContext<PhaseName>) => void | Promise<void>): void;
-  /** Announces a feature by service discovery. */
+  /**
+   * Announces a feature by service discovery (XEP-0030), by default of the host. Two modules may announce the same.
+   * Throws `MORENDO_STOPPING` once a stop is past its point of no return, and `MORENDO_MODULE_UNLOADED`.
+   */
   feature(namespace: string, target?: DiscoTarget): void;
-  /** Announces an identity by service discovery. */
+  /** Announces an identity by service discovery, by default of the host. Throws like `feature`. */
   identity(identity: Identity, target?: DiscoTarget): void;
-  /** Returns what all modules announce. */
+  /** Returns what all modules announce at the moment. */
   announced(target: DiscoTarget): { readonly identities: readonly Identity[]; readonly features: readonly string[] };
-  /** Adds an element to the stream features that a logged-in client is offered, such as roster versioning. */
+  /**
+   * Adds an empty element to the stream features that a logged-in client is offered, such as roster versioning. Throws
+   * like `feature`.
+   */
   streamFeature(namespace: string, name: string): void;
-  /** Says what this module hands over at a restart; called again it replaces what was said before. */
+  /** Says what this module hands over at a restart; called again it replaces what was said before. Throws like `feature`. */
   handover(handover: Handover): void;
-  /** Calls `fire` once, `ms` from now, unless the module unloads before. */
+  /**
+   * Calls `fire` once, `ms` milliseconds from now, unless the module unloads before. Throws `MORENDO_TIMER_TOO_LATE` when
+   * a stop is past its point of no return and its deadline comes first, because the timer could never fire, and
+   * `MORENDO_MODULE_UNLOADED`.
+   */
   timer(ms: number, fire: () => void): Timer;
 
   /**
    * Sends a stanza on its way, wherever its `to` leads. A stanza that cannot be delivered comes back to its sender as an
-   * error by the ordinary rules. A promise means: wait for it before sending more.
+   * error by the ordinary rules. A promise means: it is not yet carried, wait for it before sending more. Stanzas to other
+   * servers can be sent until the end of the phase `drain-s2s`, where they are waited for; afterwards nothing can be
+   * carried, and it throws `MORENDO_ROUTE_CLOSED`.
    */
   route(stanza: Stanza): void | Promise<void>;
   /** Tells whether `jid`'s domain is served here. */
@@ -140,16 +236,46 @@ export interface ModuleApi {
   sessionsOf(account: Jid): readonly Session[];
   /** Returns the session with this full JID. */
   session(full: Jid): Session | undefined;
+  /**
+   * All bound sessions of all accounts, in no order, as they are while you go through them. There may be very many: give
+   * the event loop its turns (`clock.turn()`) on the way. A module that is loaded at run time finds here the sessions
+   * that it was not told of by `session/bound`.
+   */
+  sessions(): Iterable<Session>;
+
+  /**
+   * The drain report of the stop under way as far as it has come: the phases that have ended, the fates so far, and the
+   * outcome if nothing else goes wrong. `after` `drain-s2s` every obligation has its fate; the phase `quit` itself is never
+   * in it. Undefined when no stop is under way. A new copy each time, in time with the number of destinations.
+   */
+  report(): DrainReport | undefined;
+  /**
+   * The report of the last run before this start, from the data folder, cancelled ones included. Undefined when there is
+   * none, or when the file was damaged, which is logged. A run that was killed leaves none, so look at `startedAt`.
+   */
+  previousReport(): DrainReport | undefined;
 }
+
+/** What a module does at its unloading, after everything that it had registered was undone. */
+export type TidyUp = () => void | Promise<void>;
 
 /** A module: one feature. */
 export interface ModuleDefinition<Options extends z.ZodType = z.ZodType> {
-  /** The folder's name, in kebab-case. */
+  /**
+   * Its name, in kebab-case: what `[module.NAME]` of the configuration, `requires` of others, the log and the report go
+   * by. In a folder of modules it is the name of the module's folder. Of two modules with one name only one can be loaded.
+   */
   readonly name: string;
-  /** Names of modules that must be loaded first. */
+  /** Names of modules that must be loaded first. They cannot be unloaded as long as this one is there. */
   readonly requires?: readonly string[];
   /** Checks `[module.NAME]` of the configuration; without it the module takes no options. */
   readonly options?: Options;
-  /** Registers what the module does. A returned function runs at unload, after everything registered was undone. */
-  load(api: ModuleApi, options: z.output<Options>): void | (() => void | Promise<void>) | Promise<void>;
+  /**
+   * Registers what the module does. A promise is awaited before the next module loads and before the server accepts
+   * anybody; at run time (`morendo module load`) it has 30 seconds. What it throws is told to whoever asked for the
+   * module, and what it had registered is undone. A returned function runs at unload, for two seconds at most, after
+   * everything registered was undone: close there what you opened yourself.
+   */
+  // biome-ignore lint/suspicious/noConfusingVoidType: a load that returns nothing is the usual one
+  load(api: ModuleApi, options: z.output<Options>): void | TidyUp | Promise<void | TidyUp>;
 }

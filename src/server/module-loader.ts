@@ -1,29 +1,75 @@
-// Loads modules in the order of what they require and unloads them in reverse. Finding and checking them is in
-// module-finder.ts; what a module may do is in loaded-module.ts; what it does is its own business.
+// Loads modules in the order of what they require, unloads them in reverse, and reloads one in its place. Finding and
+// checking them is in module-finder.ts; what a module may do is in loaded-module.ts; what it does is its own business.
 
+import { fileURLToPath } from "node:url";
 import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
-import { LoadedModule, type ModuleSurroundings } from "./loaded-module.ts";
+import { LoadedModule, type ModuleSurroundings, type Registrations } from "./loaded-module.ts";
 import type { DiscoTarget, Handover, ModuleDefinition } from "./module-api.ts";
-import { checkOptions, findModules, inOrder, type ModuleOptions } from "./module-finder.ts";
+import type { FaultCounts } from "./module-faults.ts";
+import {
+  checkOptions,
+  type FoundModule,
+  findModules,
+  importModule,
+  inOrder,
+  type ModuleOptions,
+} from "./module-finder.ts";
+import { type ModuleKind, type ModulePlaces, resolveModule } from "./module-resolver.ts";
 
 /** What the loader gives to modules, and where it finds them. */
-export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements"> {
-  /** Folders with one folder per module, searched in order before the server's own. */
-  readonly folders?: readonly URL[];
+export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements">, ModulePlaces {}
+
+/** What is told of a loaded module. */
+export interface ModuleInfo {
+  readonly name: string;
+  /** How it was asked for; the name for one that the program brought along. */
+  readonly entry: string;
+  readonly kind: ModuleKind | "built in";
+  /** The file it came from, if it came from one. */
+  readonly file?: string;
+  readonly requires: readonly string[];
+  readonly requiredBy: readonly string[];
+  /** How many registrations of each kind it has at the moment. */
+  readonly registrations: Registrations;
+  /** What it did wrong so far. */
+  readonly faults: FaultCounts;
 }
 
-/** Loads and unloads modules. */
+interface Loaded {
+  readonly found: FoundModule;
+  readonly options: unknown;
+  readonly module: LoadedModule;
+  /** Its place among all, which it keeps when it is reloaded. */
+  readonly rank: number;
+}
+
+/** A module that is loaded while the server runs must have loaded after this time, or it is given up. */
+const LOAD_LIMIT_MS = 30_000;
+/** During the start there is no such limit, because a module may have much to read; but it is named. */
+const LOAD_SLOW_MS = 10_000;
+/** Modules whose faults are kept after they were unloaded. */
+const MAX_REMEMBERED = 100;
+
+/** Loads and unloads modules. What is asked for while something else is under way waits for its turn. */
 export class ModuleLoader {
   #surroundings: ModuleSurroundings;
-  #folders: readonly URL[];
+  #places: ModulePlaces;
+  /** All that were given so far, also for modules that are not loaded: they may be later. */
+  #options: ModuleOptions = {};
   #announcements = new Announcements();
   /** In the order in which they were loaded. */
-  #loaded = new Map<string, LoadedModule>();
+  #loaded = new Map<string, Loaded>();
+  #nextRank = 0;
+  #edition = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  /** Of modules that have been unloaded. */
+  #pastFaults = new Map<string, FaultCounts>();
 
-  constructor({ folders = [], ...surroundings }: ModuleLoaderOptions) {
-    this.#folders = folders;
+  constructor({ folders, base, ...surroundings }: ModuleLoaderOptions) {
+    this.#places = { ...(folders !== undefined && { folders }), ...(base !== undefined && { base }) };
     this.#surroundings = { ...surroundings, announcements: this.#announcements };
   }
 
@@ -33,52 +79,135 @@ export class ModuleLoader {
   }
 
   /**
-   * Finds the modules by name in the folders and loads them. Rejects with a MorendoError that names the module when one is
-   * not there, fails or has bad options; then none of `names` stays loaded.
+   * Finds the modules that `entries` mean and loads them with their `options`, which are kept for `add` and `reload`. Rejects with a MorendoError that names the module when one is
+   * not there, fails or has bad options; then none of `entries` stays loaded.
    */
-  async load(names: readonly string[], options: ModuleOptions = {}): Promise<void> {
-    await this.install(await findModules(names, this.#folders), options);
+  async load(entries: readonly string[], options: ModuleOptions = {}): Promise<void> {
+    await this.#inTurn(async () => this.#install(await findModules(entries, this.#places), options));
   }
 
   /** Loads modules that are at hand already, by the same rules as `load`. */
   async install(definitions: readonly ModuleDefinition[], options: ModuleOptions = {}): Promise<void> {
-    const ordered = inOrder(definitions, new Set(this.#loaded.keys()));
-    // All options are checked before anything is loaded: a typing error must not leave half a server.
-    const checked = ordered.map((definition) => checkOptions(definition, options[definition.name] ?? {}));
-    for (const name of Object.keys(options)) {
-      if (this.#loaded.has(name) || ordered.some((definition) => definition.name === name)) continue;
-      this.#surroundings.log.warn({ module: name }, `[module.${name}] has options, but the module is not loaded`);
-    }
-    const begun: string[] = [];
-    for (const [index, definition] of ordered.entries()) {
-      const loaded = new LoadedModule(definition.name, this.#surroundings);
-      this.#loaded.set(definition.name, loaded);
-      begun.push(definition.name);
-      try {
-        await loaded.run(definition, checked[index]);
-      } catch (thrown) {
-        for (const name of begun.reverse()) await this.unload(name);
-        const message = `module "${definition.name}" failed to load: ${asError(thrown).message}`;
-        throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: thrown });
+    const found = definitions.map((definition) => ({ definition, source: undefined }));
+    await this.#inTurn(() => this.#install(found, options));
+  }
+
+  /**
+   * Loads one more module while the server runs, with its configured options, and resolves to its name. Sessions that
+   * are bound already are not told to it. Rejects like `load`, with `MORENDO_STOPPING` when the server goes down, and
+   * when the module has not loaded in half a minute.
+   */
+  add(entry: string): Promise<string> {
+    return this.#inTurn(async () => {
+      this.#mustServe(`module "${entry}" cannot be loaded`);
+      const found = await importModule(await resolveModule(entry, this.#places), this.#nextEdition());
+      await this.#install([found], this.#only(found), LOAD_LIMIT_MS);
+      return found.definition.name;
+    });
+  }
+
+  /**
+   * Unloads a module while the server runs. Rejects with `MORENDO_MODULE_UNKNOWN` when it is not loaded, with
+   * `MORENDO_MODULE_REQUIRED` when others that are loaded require it, and with `MORENDO_STOPPING` when the server goes
+   * down, which unloads it anyway when nobody needs it any more.
+   */
+  remove(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#mustServe(`module "${name}" cannot be unloaded`);
+      this.#get(name);
+      const others = this.#requiredBy(name);
+      if (others.length > 0) {
+        const message = `module "${name}" cannot be unloaded: it is required by ${quoted(others)}`;
+        throw new MorendoError("MORENDO_MODULE_REQUIRED", message);
       }
-    }
+      await this.unload(name);
+    });
+  }
+
+  /**
+   * Loads the code of a module anew and puts it into the place of the old, also when others require it; options and
+   * place in the order stay. Between the two there is a moment without the module. Whatever is wrong with the new code
+   * is told by a rejection with a MorendoError, and the old module serves on: it was not touched, or, when the new one
+   * failed only while it loaded, it is loaded again.
+   *
+   * Only the module's own file is read anew; the files that this one imports are as they were first read. Node keeps
+   * what it has read, so each reload costs the memory of the code.
+   */
+  reload(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#mustServe(`module "${name}" cannot be reloaded`);
+      const old = this.#get(name);
+      const { source } = old.found;
+      if (source === undefined) {
+        throw new MorendoError(
+          "MORENDO_MODULE_MISUSE",
+          `module "${name}" was not loaded from a file: it cannot be reloaded`,
+        );
+      }
+      const found = await importModule(await resolveModule(source.entry, this.#places), this.#nextEdition());
+      const options = this.#checkSuccessor(name, found);
+      await old.module.unload();
+      this.#remember(old);
+      try {
+        await this.#begin({ found, options, rank: old.rank }, LOAD_LIMIT_MS);
+      } catch (thrown) {
+        await this.#putBack(old, asError(thrown));
+      }
+    });
   }
 
   /** Undoes everything the module registered, last first, then lets it tidy up. What fails is logged under its name. */
-  async unload(name: string): Promise<void> {
+  async unload(name: string, limitMs?: number): Promise<void> {
     const loaded = this.#loaded.get(name);
+    if (loaded === undefined) return;
     this.#loaded.delete(name);
-    await loaded?.unload();
+    await loaded.module.unload(limitMs);
+    this.#remember(loaded);
   }
 
-  /** Unloads all modules in the reverse order of loading. */
-  async unloadAll(): Promise<void> {
-    for (const name of this.names.toReversed()) await this.unload(name);
+  /**
+   * Unloads all modules in the reverse order of loading, for good: none is loaded any more. With `remaining` (the
+   * milliseconds left) none of them may take more than half of what is left when its turn comes.
+   */
+  async unloadAll(remaining?: () => number): Promise<void> {
+    this.#isClosed = true;
+    for (const name of this.names.toReversed()) {
+      await (remaining === undefined ? this.unload(name) : this.unload(name, remaining() / 2));
+    }
+  }
+
+  /** Returns what there is to tell of every loaded module, in the order in which they were loaded. */
+  list(): readonly ModuleInfo[] {
+    return Array.from(this.#loaded, ([name, { found, module }]) => {
+      const { definition, source } = found;
+      return {
+        name,
+        entry: source?.entry ?? name,
+        kind: source?.kind ?? "built in",
+        ...(source !== undefined && { file: fileURLToPath(source.url) }),
+        requires: definition.requires ?? [],
+        requiredBy: this.#requiredBy(name),
+        registrations: module.registrations,
+        faults: module.faults.counts,
+      };
+    });
+  }
+
+  /** Returns what modules did wrong, by name; those that did nothing wrong are left out. */
+  faults(): Readonly<Record<string, FaultCounts>> {
+    const all = new Map(this.#pastFaults);
+    for (const [name, { module }] of this.#loaded) addFaults(all, name, module.faults.counts);
+    return Object.fromEntries(all);
+  }
+
+  /** Records a fault of a module that was found and logged elsewhere; tells whether to log more of them. */
+  blame(name: string, what: string): boolean {
+    return this.#loaded.get(name)?.module.faults.count(what) ?? true;
   }
 
   /** Returns what the modules hand over, by name, in the order in which they were loaded. */
   *handovers(): Generator<readonly [string, Handover]> {
-    for (const [name, { handedOver }] of this.#loaded) if (handedOver !== undefined) yield [name, handedOver];
+    for (const [name, { module }] of this.#loaded) if (module.handedOver !== undefined) yield [name, module.handedOver];
   }
 
   /** Returns what the modules announce by service discovery. */
@@ -90,4 +219,155 @@ export class ModuleLoader {
   streamFeatures(): Element[] {
     return this.#announcements.streamFeatures().map(({ namespace, name }) => xml(name, { xmlns: namespace }));
   }
+
+  async #install(modules: readonly FoundModule[], options: ModuleOptions, limitMs?: number): Promise<void> {
+    const ordered = inOrder(modules, new Set(this.#loaded.keys()));
+    // All options are checked before anything is loaded: a typing error must not leave half a server.
+    const checked = ordered.map(({ definition }) => checkOptions(definition, options[definition.name] ?? {}));
+    for (const name of Object.keys(options)) {
+      if (this.#loaded.has(name) || ordered.some(({ definition }) => definition.name === name)) continue;
+      this.#surroundings.log.warn({ module: name }, `[module.${name}] has options, but the module is not loaded`);
+    }
+    this.#options = { ...this.#options, ...options };
+    const begun: string[] = [];
+    for (const [index, found] of ordered.entries()) {
+      begun.push(found.definition.name);
+      try {
+        await this.#begin({ found, options: checked[index], rank: this.#nextRank++ }, limitMs);
+      } catch (thrown) {
+        for (const name of begun.reverse()) await this.unload(name);
+        throw thrown;
+      }
+    }
+  }
+
+  /** Lets a module register what it does. When that fails the module is still to be unloaded. */
+  async #begin(place: Omit<Loaded, "module">, limitMs?: number): Promise<void> {
+    const { definition } = place.found;
+    const { name } = definition;
+    if (this.#isClosed)
+      throw new MorendoError("MORENDO_STOPPING", `module "${name}" cannot be loaded: the server stops`);
+    const module = new LoadedModule(name, this.#surroundings, place.rank);
+    this.#loaded.set(name, { ...place, module });
+    try {
+      await this.#finishLoading(module, module.run(definition, place.options), limitMs);
+    } catch (thrown) {
+      const message = `module "${name}" failed to load: ${asError(thrown).message}`;
+      throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: thrown });
+    }
+  }
+
+  /** Waits for a module that loads; names one that takes long, and gives it up after `limitMs`, if given. */
+  async #finishLoading(module: LoadedModule, loading: Promise<void>, limitMs: number | undefined): Promise<void> {
+    const { clock, log } = this.#surroundings;
+    const done = new AbortController();
+    const slow = clock.setTimer(LOAD_SLOW_MS, () => module.faults.hangs("load", LOAD_SLOW_MS));
+    const end = loading.finally(() => done.abort());
+    try {
+      if (limitMs === undefined) await end;
+      else {
+        const isOver = await Promise.race([end.then(() => true), clock.sleep(limitMs, done.signal).then(() => false)]);
+        if (isOver || done.signal.aborted) await end;
+        else {
+          end.catch((err: unknown) =>
+            log.warn({ err, module: module.name }, "a module that was given up failed to load"),
+          );
+          throw new Error(`it has not loaded after ${limitMs / 1_000} seconds`);
+        }
+      }
+    } finally {
+      slow.cancel();
+    }
+  }
+
+  /** Checks new code for a loaded module before the old one is touched, and returns its options. */
+  #checkSuccessor(name: string, found: FoundModule): unknown {
+    const { definition } = found;
+    const fail = (why: string): MorendoError =>
+      new MorendoError("MORENDO_MODULE_FAILED", `module "${name}" stays as it is: ${why}`);
+    if (definition.name !== name) throw fail(`the file now has the module "${definition.name}"`);
+    const missing = (definition.requires ?? []).filter((other) => !this.#loaded.has(other));
+    if (missing.length > 0) throw fail(`it now requires ${quoted(missing)}, which is not loaded`);
+    if (this.#reaches(definition.requires ?? [], name)) throw fail("it now requires what requires it");
+    return checkOptions(definition, this.#options[name] ?? {});
+  }
+
+  /** Tells whether one of `names`, or what they require, is `target`. */
+  #reaches(names: readonly string[], target: string): boolean {
+    return names.some(
+      (name) => name === target || this.#reaches(this.#loaded.get(name)?.found.definition.requires ?? [], target),
+    );
+  }
+
+  /** Loads the old module again after the new one has failed, and throws what is to be told. */
+  async #putBack(old: Loaded, failure: Error): Promise<never> {
+    const { name } = old.found.definition;
+    const broken = this.#loaded.get(name);
+    if (broken !== undefined && broken !== old) {
+      await broken.module.unload();
+      this.#remember(broken);
+    }
+    try {
+      await this.#begin({ found: old.found, options: old.options, rank: old.rank }, LOAD_LIMIT_MS);
+    } catch (thrown) {
+      await this.unload(name);
+      const others = this.#requiredBy(name);
+      const needed = others.length === 0 ? "" : `, and ${quoted(others)} must do without it`;
+      const message = `${failure.message}; the old one does not load again either (${asError(thrown).message}): it is not loaded any more${needed}`;
+      this.#surroundings.log.error({ err: thrown, module: name }, message);
+      throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
+    }
+    const message = `${failure.message}; the old one is loaded again`;
+    throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
+  }
+
+  #mustServe(what: string): void {
+    const { state } = this.#surroundings.lifecycle;
+    if (state === "running" && !this.#isClosed) return;
+    throw new MorendoError("MORENDO_STOPPING", `${what} now: the server is ${this.#isClosed ? "stopping" : state}`);
+  }
+
+  #get(name: string): Loaded {
+    const loaded = this.#loaded.get(name);
+    if (loaded !== undefined) return loaded;
+    const message = `module "${name}" is not loaded; loaded are ${this.names.join(", ")}`;
+    throw new MorendoError("MORENDO_MODULE_UNKNOWN", message);
+  }
+
+  #requiredBy(name: string): string[] {
+    const others: string[] = [];
+    for (const [other, { found }] of this.#loaded) if (found.definition.requires?.includes(name)) others.push(other);
+    return others;
+  }
+
+  /** The configured options of one module, and no others. */
+  #only({ definition }: FoundModule): ModuleOptions {
+    const options = this.#options[definition.name];
+    return options === undefined ? {} : { [definition.name]: options };
+  }
+
+  #nextEdition(): number {
+    return ++this.#edition;
+  }
+
+  #remember({ module }: Loaded): void {
+    if (this.#pastFaults.size < MAX_REMEMBERED) addFaults(this.#pastFaults, module.name, module.faults.counts);
+  }
+
+  /** Runs `work` when everything that was asked for before is over. */
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function addFaults(all: Map<string, FaultCounts>, name: string, more: FaultCounts): void {
+  const sum: Record<string, number> = { ...all.get(name) };
+  for (const [what, count] of Object.entries(more)) sum[what] = (sum[what] ?? 0) + count;
+  if (Object.keys(sum).length > 0) all.set(name, sum);
+}
+
+function quoted(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(", ");
 }

@@ -3,14 +3,23 @@
 
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
+import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
 import { Jid } from "../jid/jid.ts";
+import { InheritedListeners } from "../net/inherited.ts";
 import { Resolver } from "../net/resolver.ts";
 import { TcpNetwork } from "../net/tcp.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
-import type { DrainReport } from "../shutdown/report.ts";
-import type { CancelRequest, CancelResult, LifecycleState, PhasePlan, StopRequest } from "../shutdown/types.ts";
+import { type DrainReport, readLastReport } from "../shutdown/report.ts";
+import type {
+  CancelRequest,
+  CancelResult,
+  LifecycleState,
+  PhaseContext,
+  PhasePlan,
+  StopRequest,
+} from "../shutdown/types.ts";
 import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
@@ -27,6 +36,7 @@ import type { NotificationCatalogue } from "./catalogue.ts";
 import { certificateFiles } from "./certificates.ts";
 import type { ModuleDefinition } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
+import { PassingOn, type RestartRequest } from "./passing-on.ts";
 import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
 import { planShutdown, type ShutdownPlan } from "./plan.ts";
 import { countForPlan } from "./plan-numbers.ts";
@@ -36,6 +46,7 @@ import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import { S2s } from "./s2s/s2s.ts";
 import { endSession } from "./session-ending.ts";
 import { SessionTable } from "./session-table.ts";
+import { takeOver, takeRelayedStanza } from "./taking-over.ts";
 import { version } from "./version.ts";
 
 /** What a server is made of. Everything but the configuration and the log has the real thing as its default. */
@@ -49,13 +60,27 @@ export interface ServerOptions {
   readonly watchdog?: Watchdog;
   /** Folders to find modules in, before the server's own. */
   readonly moduleFolders?: readonly URL[];
+  /**
+   * What the paths and packages among the configured modules are relative to: the configuration file's folder. The
+   * working directory unless given.
+   */
+  readonly moduleBase?: string;
   /** Loaded instead of the modules that the configuration names: nothing is looked for on the disk. */
   readonly modules?: readonly ModuleDefinition[];
   /** Used instead of the files that the configuration names. */
   readonly certificates?: CertificateSource;
+  /** What a predecessor hands over to this server, when it is started as its successor. */
+  readonly inheritance?: Inheritance;
+  /** Listening sockets that are open already: a predecessor's, or a service manager's. */
+  readonly inherited?: InheritedListeners;
+  /** How a successor is started; as our own child unless given. */
+  readonly spawnSuccessor?: SpawnSuccessor;
   /** Where drain reports are written: the data folder unless told, nowhere with `false`. */
   readonly reportDir?: string | false;
 }
+
+/** A module's handler that has not settled after this time is named in the log. */
+const SLOW_HANDLER_MS = 30_000;
 
 /** What the server says of itself. */
 export interface ServerStatus {
@@ -86,6 +111,10 @@ export class Server {
   #log: Logger;
   #parts: Parts | undefined;
   #startedAt: number;
+  #previousReport: DrainReport | undefined;
+  #unloading: Promise<void> | undefined;
+  #handover: Handover;
+  #inherited: InheritedListeners;
 
   constructor(options: ServerOptions) {
     const { config, log } = options;
@@ -94,7 +123,14 @@ export class Server {
     this.#random = options.random ?? systemRandom;
     this.#log = log;
     this.#startedAt = this.#clock.wallTime();
-    const { reportDir = config.data } = options;
+    const { reportDir = config.data, spawnSuccessor } = options;
+    this.#inherited = options.inherited ?? new InheritedListeners([]);
+    this.#handover = new Handover({
+      clock: this.#clock,
+      log,
+      limits: { whole: config.restart.timeout },
+      ...(spawnSuccessor === undefined ? {} : { spawn: spawnSuccessor }),
+    });
     this.lifecycle = new Lifecycle<PhaseName>({
       plan: planOf(config.shutdown),
       pointOfNoReturn: POINT_OF_NO_RETURN,
@@ -121,9 +157,37 @@ export class Server {
     return this.lifecycle.stop(request);
   }
 
+  /**
+   * Hands the server over to a successor. Never rejects. When the outcome is `ok` this server goes down, as `lifecycle`
+   * tells; otherwise it serves as before.
+   */
+  async restart(request: RestartRequest): Promise<HandoverOutcome> {
+    const parts = this.#parts;
+    if (parts === undefined) {
+      return { ok: false, step: "refused", why: `the server is ${this.lifecycle.state}`, stderrTail: "" };
+    }
+    const { lifecycle } = this;
+    return await new PassingOn({ ...parts, handover: this.#handover, lifecycle, log: this.#log }).run(request);
+  }
+
+  /** The process that has taken over from this one, if one has. */
+  get passedTo(): number | undefined {
+    return this.#handover.passedTo;
+  }
+
   /** Brings the server back from a stop that has not closed sessions yet: see `Lifecycle.cancel`. */
   cancel(request: CancelRequest): Promise<CancelResult> {
     return this.lifecycle.cancel(request);
+  }
+
+  /** How the last run before this start ended, as far as the data folder tells; read when the server starts. */
+  get previousReport(): DrainReport | undefined {
+    return this.#previousReport;
+  }
+
+  /** The modules; present once the server has started. */
+  get modules(): ModuleLoader {
+    return this.#started().modules;
   }
 
   /** The accounts; present once the server has started. */
@@ -185,7 +249,7 @@ export class Server {
       budgetMs: shutdown.deadline,
       participants: (phase) => lifecycle.participants(phase),
       numbers,
-      previous: undefined,
+      previous: this.#previousReport,
     });
   }
 
@@ -197,8 +261,21 @@ export class Server {
     return this.lifecycle.on(event, listener);
   }
 
+  /** Everything is ready: waits until the predecessor has passed the service on, and then lets everybody in. */
+  async #serveInstead(inheritance: Inheritance, { c2s, s2s, router }: Parts): Promise<void> {
+    c2s.pauseListening();
+    try {
+      await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
+    } catch (thrown) {
+      c2s.forgetAll();
+      throw thrown;
+    }
+    s2s.resumeListening();
+    c2s.resumeListening();
+  }
+
   #started(): Parts {
-    if (this.#parts === undefined) throw new Error("the server has not been started");
+    if (this.#parts === undefined) throw new MorendoError("MORENDO_NOT_STARTED", "the server has not been started");
     return this.#parts;
   }
 
@@ -206,27 +283,56 @@ export class Server {
   async #start(signal: AbortSignal): Promise<void> {
     const { config } = this.#options;
     const { lifecycle } = this;
+    this.#previousReport = this.#readPreviousReport();
     const store =
       this.#options.store ?? (await LmdbStore.open({ path: join(config.data, "store"), clock: this.#clock }));
-    lifecycle.attach("quit", { name: "store", run: () => store.close() });
+    lifecycle.attach("quit", {
+      name: "store",
+      when: "after",
+      run: async (context) => {
+        await this.#unloadModules(context);
+        await store.close();
+      },
+    });
     if (signal.aborted) return;
 
     const tools = { clock: this.#clock, random: this.#random, log: this.#log };
     const certificates = this.#options.certificates ?? (await certificatesFromFiles(config, tools));
     const secret = await dialbackSecret(store, this.#random);
-    const parts = joinParts({ ...this.#options, ...tools, lifecycle, store, certificates, secret });
+    const previousReport = this.#previousReport;
+    const inherited = this.#inherited;
+    const parts = joinParts({
+      ...this.#options,
+      ...tools,
+      inherited,
+      lifecycle,
+      store,
+      certificates,
+      secret,
+      previousReport,
+    });
     this.#parts = parts;
     if (signal.aborted) return;
 
-    lifecycle.attach("quit", { name: "modules", when: "before", run: () => parts.modules.unloadAll() });
+    lifecycle.attach("quit", { name: "modules", when: "after", run: (context) => this.#unloadModules(context) });
+    lifecycle.section("modules", () => parts.modules.faults());
+    lifecycle.on("state", ({ state, request }) => {
+      const why = request === undefined ? {} : { cause: request.cause, reason: request.reason };
+      parts.notifications.notify("lifecycle/state", { state, ...why });
+    });
     const { modules } = this.#options;
     if (modules === undefined) await parts.modules.load(config.modules, config.module);
     else await parts.modules.install(modules, config.module);
     if (signal.aborted) return;
 
+    const { inheritance } = this.#options;
+    if (inheritance !== undefined) await takeOver({ ...parts, inheritance, log: this.#log });
+
     lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
     lifecycle.attach("quit", { name: "s2s", when: "before", run: () => parts.s2s.destroy() });
     if (config.s2s.enabled) await parts.s2s.start();
+    // The predecessor serves until it has said otherwise.
+    if (inheritance !== undefined) parts.s2s.pauseListening();
     if (signal.aborted) return;
 
     lifecycle.attach("stop-accepting", {
@@ -238,7 +344,38 @@ export class Server {
     lifecycle.attach("quit", { name: "c2s", when: "before", run: () => parts.c2s.destroy() });
     lifecycle.section("sessions", () => parts.c2s.closed);
     await parts.c2s.start();
+    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts);
+    const unclaimed = await this.#inherited.closeUnclaimed();
+    if (unclaimed.length > 0)
+      this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
     parts.notifications.notify("server-started", undefined);
+  }
+
+  /** Once, and so that the store still has time to close. */
+  #unloadModules(context: PhaseContext): Promise<void> {
+    if (this.#parts === undefined) return Promise.resolve();
+    const { modules, hooks } = this.#parts;
+    const reserve = context.remaining() / 2;
+    if (this.#unloading === undefined) {
+      for (const { hook, owner } of hooks.waitingFor()) {
+        if (!modules.blame(owner, `had not settled at ${hook}`)) continue;
+        this.#log.warn({ hook, module: owner }, "a module's handler has not settled");
+      }
+      hooks.close();
+      this.#unloading = modules.unloadAll(() => Math.max(0, context.remaining() - reserve));
+    }
+    return this.#unloading;
+  }
+
+  #readPreviousReport(): DrainReport | undefined {
+    const { config, reportDir = config.data } = this.#options;
+    if (reportDir === false) return undefined;
+    try {
+      return readLastReport(reportDir);
+    } catch (thrown) {
+      this.#log.warn({ err: asError(thrown) }, "how the last run ended cannot be told");
+      return undefined;
+    }
   }
 }
 
@@ -252,16 +389,19 @@ async function certificatesFromFiles(
 
 /** The running parts of a server. */
 interface Parts {
+  readonly hooks: Hooks;
   readonly accounts: Accounts;
   readonly rosters: StoredRosters;
   readonly sessions: SessionTable;
   readonly notifications: Notifier<NotificationCatalogue>;
   readonly modules: ModuleLoader;
+  readonly router: Router;
   readonly s2s: S2s;
   readonly c2s: C2s;
 }
 
 interface Tools extends ServerOptions {
+  readonly inherited: InheritedListeners;
   readonly clock: Clock;
   readonly random: Random;
   readonly lifecycle: Lifecycle<PhaseName>;
@@ -269,6 +409,7 @@ interface Tools extends ServerOptions {
   readonly certificates: CertificateSource;
   /** What dialback keys are made from. */
   readonly secret: string;
+  readonly previousReport: DrainReport | undefined;
 }
 
 /** Makes the parts and joins them; starts nothing. */
@@ -277,12 +418,25 @@ function joinParts(tools: Tools): Parts {
   const { obligations } = lifecycle;
   const hosts = config.hosts.map(({ name }) => preparedHost(name));
   const wheel = new TimerWheel(clock);
-  const network = tools.network ?? new TcpNetwork({ clock, log });
+  const network = tools.network ?? new TcpNetwork({ clock, log, inherited: tools.inherited });
   const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
     log.error({ err: asError(thrown), event }, "a listener failed"),
   );
-  const hooks = new Hooks((hook, module, thrown) =>
-    log.error({ err: asError(thrown), hook, module }, "a module's handler failed"),
+  const hooks = new Hooks(
+    (hook, module, thrown) => {
+      if (modules.blame(module, `failed at ${hook}`)) {
+        log.error({ err: asError(thrown), hook, module }, "a module's handler failed");
+      }
+    },
+    {
+      clock,
+      afterMs: SLOW_HANDLER_MS,
+      tell: (hook, module) => {
+        if (modules.blame(module, `did not settle at ${hook}`)) {
+          log.warn({ hook, module, afterMs: SLOW_HANDLER_MS }, "a module's handler does not settle");
+        }
+      },
+    },
   );
   const sessions = new SessionTable();
   const accounts = new Accounts({
@@ -317,7 +471,7 @@ function joinParts(tools: Tools): Parts {
     returnToSender: (stanza, error) => router.returnToSender(stanza, error),
   });
   const router: Router = new Router({ hosts, sessions, accounts, hooks, remote: s2s, obligations });
-  const modules = new ModuleLoader({
+  const modules: ModuleLoader = new ModuleLoader({
     hooks,
     notifications,
     store,
@@ -329,12 +483,15 @@ function joinParts(tools: Tools): Parts {
     log,
     serverVersion: version,
     ...(tools.moduleFolders === undefined ? {} : { folders: tools.moduleFolders }),
+    ...(tools.moduleBase === undefined ? {} : { base: tools.moduleBase }),
+    previousReport: tools.previousReport,
     router: {
       route: (stanza) => router.route(stanza),
       isLocal: (jid) => router.isLocal(jid),
       accountExists: async (account: Jid) => await accounts.exists(account.local, account.domain),
       sessionsOf: (account) => [...sessions.of(account).values()],
       session: (full) => sessions.get(full),
+      sessions: () => sessions.all(),
     },
   });
   const c2s: C2s = new C2s({
@@ -358,7 +515,7 @@ function joinParts(tools: Tools): Parts {
     sessionEnding: (session, reason) =>
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });
-  return { accounts, rosters, sessions, notifications, modules, s2s, c2s };
+  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s };
 }
 
 /** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */

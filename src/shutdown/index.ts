@@ -72,6 +72,7 @@ export {
   type ParticipantReport,
   type PhaseReport,
   type RepeatedRequest,
+  readLastReport,
   type SkipReason,
   writeReport,
 } from "./report.ts";

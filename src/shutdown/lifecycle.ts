@@ -429,7 +429,8 @@ export class Lifecycle<Phase extends string> {
 
   #enter(state: LifecycleState): void {
     this.#state = state;
-    const request = this.#run?.request;
+    // Back from a cancelled run there is nothing asked for, or something that has not begun.
+    const request = state === "running" ? undefined : this.#run?.request;
     this.#events.notify("state", request === undefined ? { state } : { state, request });
   }
 

@@ -1,8 +1,19 @@
 // The drain report: the machine-readable record of one run of the pipeline, how it gets onto the disk, and how it reads
 // for people. Not for: counting (obligations.ts) and judging (exit-codes.ts).
 
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
+import { asError, codeOf, MorendoError } from "../util/errors.ts";
 import { formatDuration } from "../util/units.ts";
 import type { RunOutcome } from "./exit-codes.ts";
 import type { ObligationReport } from "./obligations.ts";
@@ -122,6 +133,58 @@ function writeAtomically(dir: string, name: string, text: string): void {
   } finally {
     closeSync(folder);
   }
+}
+
+/**
+ * Returns the report of the last run that ended in order or was cancelled, as `writeReport` left it in `dir`, or undefined
+ * when there is none. Of a run that the watchdog or somebody else killed there is no report, so the one before may be
+ * found: `startedAt` tells. Throws `MORENDO_REPORT_DAMAGED` when what is there is not a report. Synchronous.
+ */
+export function readLastReport(dir: string): DrainReport | undefined {
+  const file = join(dir, LAST);
+  const damaged = (why: string): MorendoError =>
+    new MorendoError("MORENDO_REPORT_DAMAGED", `${file} is not a drain report: ${why}`);
+  let report: unknown;
+  try {
+    report = JSON.parse(readFileSync(file, "utf8"));
+  } catch (thrown) {
+    if (codeOf(thrown) === "ENOENT") return undefined;
+    throw damaged(asError(thrown).message);
+  }
+  if (!isRecord(report)) throw damaged("it is not an object");
+  if (report.version !== 1) throw damaged(`its version is ${JSON.stringify(report.version)}`);
+  for (const [name, isRight] of Object.entries(FIELDS))
+    if (!isRight(report[name])) throw damaged(`${name} is not right`);
+  // Its own version and every field that is always there: what else it holds was written by the same code.
+  return report as unknown as DrainReport;
+}
+
+const isText = (value: unknown): boolean => typeof value === "string";
+const isNumber = (value: unknown): boolean => typeof value === "number";
+const isFlag = (value: unknown): boolean => typeof value === "boolean";
+
+const FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  id: isText,
+  cause: isText,
+  reason: isText,
+  trigger: isText,
+  startedAt: isText,
+  durationMs: isNumber,
+  budgetMs: isNumber,
+  startupMs: isNumber,
+  hurried: isFlag,
+  skippedToEnd: isFlag,
+  phases: (value) => Array.isArray(value) && value.every((phase) => isRecord(phase) && isText(phase.name)),
+  obligations: (value) => isRecord(value) && isRecord(value.run) && isRecord(value.running),
+  sections: isRecord,
+  repeatedRequests: (value) => Array.isArray(value),
+  repeatedCount: isNumber,
+  outcome: isText,
+  exitCode: isNumber,
+};
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const SHOWN = 5;

@@ -3,6 +3,7 @@
 
 import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
+import type { ModuleLifecycle } from "../server/loaded-module.ts";
 import type { ModuleDefinition } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
 import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
@@ -13,9 +14,11 @@ import { Router } from "../server/router.ts";
 import type { Session } from "../server/session.ts";
 import { endSession } from "../server/session-ending.ts";
 import { SessionTable } from "../server/session-table.ts";
+import type { DrainReport } from "../shutdown/report.ts";
 import type { LifecycleState, Participant } from "../shutdown/types.ts";
 import { Stanza } from "../stanza/stanza.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { MorendoError } from "../util/errors.ts";
 import { Notifier } from "../util/events.ts";
 import { Hooks } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
@@ -88,6 +91,14 @@ export class ModuleHost {
   /** Who takes part in the phases of the shutdown. */
   readonly participants: { readonly phase: PhaseName; readonly participant: Participant<PhaseName> }[] = [];
   state: LifecycleState = "running";
+  /** Whether the stop that the test plays is past the point of no return. */
+  isPastNoReturn = false;
+  /** The milliseconds that such a stop has left. */
+  remaining: number | undefined;
+  /** The phases of it that have ended. */
+  readonly endedPhases = new Set<PhaseName>();
+  /** Its report so far. */
+  report: DrainReport | undefined;
   readonly hooks: Hooks;
   readonly notifications: Notifier<NotificationCatalogue>;
   readonly rosters: StoredRosters;
@@ -139,6 +150,7 @@ export class ModuleHost {
         accountExists: async (account) => this.accounts.has(account.toString()),
         sessionsOf: (account) => [...this.sessions.of(account).values()],
         session: (full) => this.sessions.get(full),
+        sessions: () => this.sessions.all(),
       },
     });
   }
@@ -225,17 +237,30 @@ export class ModuleHost {
     await this.clock.advance(0);
   }
 
-  #lifecycle(): { readonly state: LifecycleState; attach(phase: PhaseName, p: Participant<PhaseName>): () => void } {
+  /** A life that the test leads: `state` and what else it sets, and participants that only the test calls. */
+  #lifecycle(): ModuleLifecycle {
     const state = (): LifecycleState => this.state;
+    const isPastNoReturn = (): boolean => this.isPastNoReturn;
+    const remaining = (): number | undefined => this.remaining;
     return {
       get state() {
         return state();
       },
+      get isPastNoReturn() {
+        return isPastNoReturn();
+      },
+      get remaining() {
+        return remaining();
+      },
+      ended: (phase) => (this.endedPhases.has(phase) ? { outcome: "done" } : undefined),
+      snapshot: () => this.report,
       attach: (phase, participant) => {
+        if (this.endedPhases.has(phase)) throw new MorendoError("MORENDO_PHASE_OVER", `phase "${phase}" has ended`);
         const entry = { phase, participant };
         this.participants.push(entry);
         return () => {
-          this.participants.splice(this.participants.indexOf(entry), 1);
+          const at = this.participants.indexOf(entry);
+          if (at >= 0) this.participants.splice(at, 1);
         };
       },
     };

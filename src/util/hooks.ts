@@ -2,6 +2,8 @@
 // which they were added, in three groups (`early`, `normal`, `late`); there are no numbers to compare across modules.
 // A handler that answers without waiting costs no promise. Not for notifications: see events.ts.
 
+import type { Clock, Timer } from "./clock.ts";
+
 /** When a handler runs among the others of its hook. */
 export type HookOrder = "early" | "normal" | "late";
 
@@ -11,7 +13,16 @@ export type HookHandler<Payload, Answer> = (payload: Payload) => Answer | undefi
 interface Entry {
   readonly handler: HookHandler<never, unknown>;
   readonly order: number;
+  readonly rank: number;
   readonly owner: string;
+}
+
+/** A run that waits for a handler. */
+interface Waiting {
+  readonly hook: string;
+  readonly owner: string;
+  readonly since: number;
+  isTold: boolean;
 }
 
 const ORDERS: Record<HookOrder, number> = { early: 0, normal: 1, late: 2 };
@@ -28,25 +39,43 @@ export interface PendingHandler {
 /** Told of a handler that threw or rejected: the hook, the handler's owner and what was thrown. */
 export type HookFailed = (hook: string, owner: string, thrown: unknown) => void;
 
+/** Whom to tell of handlers that do not settle. */
+export interface SlowHandlers {
+  readonly clock: Clock;
+  /** How long a handler may take before it is told of. */
+  readonly afterMs: number;
+  /** Told once of each run of a handler that took so long and goes on. */
+  tell(hook: string, owner: string): void;
+}
+
 /** A set of hooks by name. A handler that fails is reported and skipped; the next one is asked. */
 export class Hooks {
   #entries = new Map<string, readonly Entry[]>();
   #failed: HookFailed;
+  #slow: SlowHandlers | undefined;
+  #waiting = new Set<Waiting>();
+  #look: Timer | undefined;
 
-  constructor(failed: HookFailed) {
+  /** Those who do not settle are told of only with `slow`; it costs one timer at a time, and only while somebody waits. */
+  constructor(failed: HookFailed, slow?: SlowHandlers) {
     this.#failed = failed;
+    this.#slow = slow;
   }
 
-  /** Adds a handler for `hook` in the name of `owner`; the returned function removes it, also during a run. */
+  /**
+   * Adds a handler for `hook` in the name of `owner`; the returned function removes it, also during a run. Among handlers
+   * of one order a lower `rank` comes first; those of the same rank come in the order of adding.
+   */
   add<Payload, Answer>(
     hook: string,
     owner: string,
     handler: HookHandler<Payload, Answer>,
     order: HookOrder = "normal",
+    rank = 0,
   ): () => void {
-    const entry: Entry = { handler: handler as HookHandler<never, unknown>, order: ORDERS[order], owner };
+    const entry: Entry = { handler: handler as HookHandler<never, unknown>, order: ORDERS[order], rank, owner };
     const before = this.#entries.get(hook) ?? NONE;
-    const at = before.findLastIndex((other) => other.order <= entry.order) + 1;
+    const at = before.findLastIndex((other) => (other.order - entry.order || other.rank - entry.rank) <= 0) + 1;
     // Lists are replaced, never changed: a run that is under way keeps the one it began with.
     this.#entries.set(hook, before.toSpliced(at, 0, entry));
     return () => {
@@ -67,6 +96,18 @@ export class Hooks {
     let sum = 0;
     for (const entries of this.#entries.values()) sum += entries.length;
     return sum;
+  }
+
+  /** Returns the handlers that runs of `hook`s wait for at the moment, each as often as it is waited for. */
+  waitingFor(): readonly { readonly hook: string; readonly owner: string }[] {
+    return Array.from(this.#waiting, ({ hook, owner }) => ({ hook, owner }));
+  }
+
+  /** Tells of slow handlers no more, and lets go of the timer for it. */
+  close(): void {
+    this.#slow = undefined;
+    this.#look?.cancel();
+    this.#look = undefined;
   }
 
   /** Asks the handlers of `hook` in order and returns the first answer, or undefined when nobody has one. */
@@ -119,12 +160,38 @@ export class Hooks {
     payload: unknown,
     pending: Promise<unknown>,
   ): Promise<Answer | undefined> {
+    const { owner } = entries[index] as Entry;
+    const waiting: Waiting = { hook, owner, since: this.#slow?.clock.now() ?? 0, isTold: false };
+    this.#waiting.add(waiting);
+    this.#lookAfter(this.#slow?.afterMs);
     try {
       const answer = await pending;
       if (answer !== undefined) return answer as Answer;
     } catch (thrown) {
-      this.#failed(hook, (entries[index] as Entry).owner, thrown);
+      this.#failed(hook, owner, thrown);
+    } finally {
+      this.#waiting.delete(waiting);
     }
     return await this.#runFrom(hook, entries, index + 1, payload);
+  }
+
+  /** Looks for those who do not settle, at most twice in the time that they may take. */
+  #lookAfter(ms: number | undefined): void {
+    if (ms === undefined || this.#slow === undefined) return;
+    this.#look ??= this.#slow.clock.setTimer(ms, () => {
+      this.#look = undefined;
+      const slow = this.#slow;
+      if (slow === undefined) return;
+      let isAnyYoung = false;
+      for (const waiting of this.#waiting) {
+        if (waiting.isTold) continue;
+        if (slow.clock.now() - waiting.since < slow.afterMs) isAnyYoung = true;
+        else {
+          waiting.isTold = true;
+          slow.tell(waiting.hook, waiting.owner);
+        }
+      }
+      if (isAnyYoung) this.#lookAfter(slow.afterMs);
+    });
   }
 }

@@ -16,7 +16,7 @@ export function configCommand(io: Io, configOption: () => Option, finish: Finish
     .action(async (options: ConfigOption) => {
       // What is wrong is thrown, and printed where all errors are.
       const loaded = findConfig(io, options);
-      await checkModuleOptions(loaded);
+      await checkModuleOptions(loaded, io);
       const { config: found, file } = loaded;
       const hosts = found.hosts.map((host) => host.name).join(", ");
       say(io, `${file ?? "the built-in defaults"}: good, for ${hosts} with data in ${found.data}`);

@@ -16,7 +16,7 @@ import { listenToSignals } from "../../shutdown/signals.ts";
 import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
 import { asError } from "../../util/errors.ts";
 import { accountsPort } from "../accounts-port.ts";
-import { type ConfigOption, checkModuleOptions, findConfig } from "../config-option.ts";
+import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, moduleBase } from "../config-option.ts";
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
 import type { Io } from "../io.ts";
 import { type Log, makeLog } from "../log.ts";
@@ -40,12 +40,13 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     .addHelpText("after", HELP)
     .action(async (options: ConfigOption) => {
       const loaded = findConfig(io, options);
-      await checkModuleOptions(loaded);
-      finish(await runServer(io, loaded.config, loaded.file));
+      await checkModuleOptions(loaded, io);
+      finish(await runServer(io, loaded));
     });
 }
 
-async function runServer(io: Io, config: Config, file: string | undefined): Promise<number> {
+async function runServer(io: Io, loaded: LoadedConfig): Promise<number> {
+  const { config, file } = loaded;
   await makeDataFolder(config.data);
   const logging = makeLog(config.log, io);
   const { log } = logging;
@@ -54,7 +55,8 @@ async function runServer(io: Io, config: Config, file: string | undefined): Prom
     graceMs: config.shutdown.watchdog_grace,
     reportFile: join(config.data, "watchdog.json"),
   });
-  const server = new Server({ config, log, clock: io.clock, random: io.random, watchdog });
+  const { clock, random } = io;
+  const server = new Server({ config, log, clock, random, watchdog, moduleBase: moduleBase(loaded, io) });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,

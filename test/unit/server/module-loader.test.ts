@@ -201,9 +201,9 @@ describe("ModuleLoader", () => {
     const module = holding("late");
     await host.install(module.definition);
     await host.loader.unload("late");
-    assert.throws(() => module.api.feature("urn:x"), fails("MORENDO_MODULE_MISUSE", '"late"'));
-    module.api.timer(0, () => assert.fail("a timer of an unloaded module fired"));
-    await host.clock.advance(1);
+    assert.throws(() => module.api.feature("urn:x"), fails("MORENDO_MODULE_UNLOADED", '"late"'));
+    assert.throws(() => module.api.timer(0, nothing), fails("MORENDO_MODULE_UNLOADED", '"late"', "timer"));
+    assert.equal(host.clock.pendingTimers, 0);
   });
 
   it("keeps a feature that two modules announce until both are gone", async () => {
