@@ -7,6 +7,7 @@ import { systemClock } from "../../util/clock.ts";
 import { AbortListeners } from "./abort-listeners.ts";
 import { describeLeftovers, type Leftover } from "./leftover.ts";
 import { childProcesses, openFiles, openSockets } from "./open-files.ts";
+import { Timers } from "./timers.ts";
 
 export type { Leftover, LeftoverKind } from "./leftover.ts";
 
@@ -23,6 +24,7 @@ export class Stock {
   #children = childProcesses();
   #listeners = processListeners();
   #signals = new AbortListeners();
+  #timers = new Timers();
   #workers = new Set<Worker>();
   #onWorker = (worker: Worker): void => {
     this.#workers.add(worker);
@@ -42,7 +44,7 @@ export class Stock {
     }
     for (const [type, count] of resourceCounts()) {
       const more = count - (this.#resources.get(type) ?? 0);
-      if (more > 0) left.push({ kind: type === "Timeout" ? "timer" : "request", what: `${more} x ${type}` });
+      if (more > 0) left.push({ kind: "request", what: `${more} x ${type}` });
     }
     for (const [event, listeners] of processListeners()) {
       const before = this.#listeners.get(event);
@@ -51,6 +53,7 @@ export class Stock {
         left.push({ kind: "listener", what: `on process "${event}": ${listener.name || "anonymous"}` });
       }
     }
+    left.push(...this.#timers.leftovers());
     left.push(...this.#signals.leftovers());
     left.push(...newIn(this.#files, openFiles(), "file"));
     left.push(...newIn(this.#sockets, openSockets(), "socket"));
@@ -63,6 +66,7 @@ export class Stock {
   close(): void {
     process.off("worker", this.#onWorker);
     this.#signals.close();
+    this.#timers.close();
   }
 }
 
@@ -109,11 +113,12 @@ function newIn(before: Map<string, string>, now: Map<string, string>, kind: Left
     .map(([, what]) => ({ kind, what }));
 }
 
-/** Counts what holds the event loop and is no handle; immediates are always on their way out. */
+/** Counts what holds the event loop and is no handle and no timer; immediates are always on their way out. */
 function resourceCounts(): Map<string, number> {
   const counts = new Map<string, number>();
   for (const type of process.getActiveResourcesInfo()) {
-    if (!DESCRIBED.has(type) && type !== "Immediate") counts.set(type, (counts.get(type) ?? 0) + 1);
+    if (!DESCRIBED.has(type) && type !== "Immediate" && type !== "Timeout")
+      counts.set(type, (counts.get(type) ?? 0) + 1);
   }
   return counts;
 }
