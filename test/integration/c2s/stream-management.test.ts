@@ -154,6 +154,7 @@ describe("stream management", () => {
     juliet.raw.reset();
     await hibernating();
     romeo.message("juliet@a.test", "two");
+    await romeo.carried();
     const before = Date.now();
     await waitUntil(() => running.server.status().sessions === 1, "the session to end");
     const messages = await offlineFor("juliet");
