@@ -309,9 +309,10 @@ class Catalogue {
 /** The text of the comment before `node`; empty when there is none. */
 function docOf(node: ts.Node): string {
   const text = node.getSourceFile().text;
-  const range = ts.getLeadingCommentRanges(text, node.getFullStart())?.at(-1);
-  const comment = range === undefined ? "" : text.slice(range.pos, range.end);
-  if (!comment.startsWith("/**")) return "";
+  const ranges = ts.getLeadingCommentRanges(text, node.getFullStart()) ?? [];
+  const comments = ranges.map(({ pos, end }) => text.slice(pos, end));
+  const comment = comments.findLast((one) => one.startsWith("/**"));
+  if (comment === undefined) return "";
   const lines = comment.slice(3, -2).split("\n");
   return lines
     .map((line) => line.replace(/^\s*\*? ?/, "").trimEnd())

@@ -30,8 +30,8 @@ export const PHASES = [
    */
   "drain-s2s",
   /**
-   * Modules unload in the reverse order of loading, the store is flushed and closed, the report is written. A module's
-   * storage can be used `before` it begins: hand over work at `server-stopping`, or take part `after` `drain-s2s`.
+   * The end: what modules do `before` and `during` it can still use their storage. Then they unload in the reverse order of
+   * loading, the store is flushed and closed, and the report is written.
    */
   "quit",
 ] as const;
