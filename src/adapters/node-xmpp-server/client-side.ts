@@ -74,11 +74,6 @@ export class ClientSide {
     }
   }
 
-  /** How many sessions there are, logged in or not. */
-  get size(): number {
-    return this.#known.size;
-  }
-
   /** Phase `stop-accepting`: takes in the backlog, closes the listeners, tells who has not logged in. */
   async stopAccepting(context: PhaseContext): Promise<void> {
     this.#goodbye = context;
