@@ -66,6 +66,12 @@ interface Entry<Phase extends string> {
 }
 
 const GROUPS: readonly When[] = ["before", "during", "after"];
+
+/**
+ * The part of the phase's time by which a group must be over when there are participants in a later one: nobody who hangs
+ * before the phase's own work takes all of its time.
+ */
+const OVER_BY: readonly number[] = [0.5, 0.9, 1];
 const MAX_BLOCKERS = 10;
 
 /** A phase under way. */
@@ -141,6 +147,7 @@ export class PhaseRun<Phase extends string> {
   /** Leaves the phase `ms` from now on, if it has more. */
   shrink(ms: number): void {
     this.#deadline?.shrink(ms);
+    for (const entry of this.#entries) if (entry.state === "running") entry.deadline?.shrink(this.#groupMs(entry));
   }
 
   /** Returns how far the phase is. */
@@ -216,9 +223,13 @@ export class PhaseRun<Phase extends string> {
     const phaseMs = this.#deadline?.remaining() ?? 0;
     entry.state = "running";
     entry.startedAt = clock.now();
-    if (participant.timeoutMs !== undefined && participant.timeoutMs < phaseMs) {
-      const deadline = new Deadline(clock, participant.timeoutMs);
+    const ownMs = participant.timeoutMs ?? phaseMs;
+    const groupMs = this.#groupMs(entry);
+    if (ownMs < phaseMs || groupMs < phaseMs) {
+      const deadline = new Deadline(clock, Math.min(ownMs, groupMs));
       const outOfTime = (): void => {
+        // A lease holds the phase, not the group.
+        if (entry.state === "leased" && groupMs < ownMs) return;
         this.#cutOff(entry, "timed-out", "out of its own time");
         this.#wake();
       };
@@ -244,6 +255,15 @@ export class PhaseRun<Phase extends string> {
       watchdog.idle();
       this.#begun.push({ phase: this.#options.phase, participant, settled });
     }
+  }
+
+  /** The milliseconds that a participant may hold up the groups after its own. */
+  #groupMs(entry: Entry<Phase>): number {
+    const phaseMs = this.#deadline?.remaining() ?? 0;
+    const group = Math.max(entry.group, this.#group);
+    if (!this.#entries.some((other) => other.group > group)) return phaseMs;
+    const totalMs = this.#options.clock.now() - this.#startedAt + phaseMs;
+    return Math.max(0, phaseMs - totalMs * (1 - (OVER_BY[group] ?? 1)));
   }
 
   #context(entry: Entry<Phase>): PhaseContext<Phase> {

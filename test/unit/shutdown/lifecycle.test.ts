@@ -158,6 +158,26 @@ describe("a run of the pipeline", () => {
     assert.equal(phase(report, "close").outcome, "timed-out");
   });
 
+  it("leaves time for the phase's own work when somebody hangs before it", async () => {
+    const { clock, lifecycle } = running();
+    lifecycle.attach("close", { name: "hanger", when: "before", run: never });
+    lifecycle.attach("close", { name: "own work", run: () => clock.sleep(1_000) });
+    const report = await finish(clock, lifecycle.stop(REQUEST));
+    assert.deepEqual(outcomes(report, "close"), { hanger: "timed-out", "own work": "done" });
+    assert.equal(phase(report, "close").durationMs, 2_500 + 1_000);
+  });
+
+  it("leaves time for the phase's own work also when its time shrinks while somebody hangs before it", async () => {
+    const { clock, lifecycle } = running();
+    lifecycle.attach("close", { name: "hanger", when: "before", run: never });
+    lifecycle.attach("close", { name: "own work", run: () => clock.sleep(10) });
+    const stopped = lifecycle.stop(REQUEST);
+    await clock.advance(100);
+    lifecycle.hurry("test");
+    const report = await finish(clock, stopped);
+    assert.deepEqual(outcomes(report, "close"), { hanger: "timed-out", "own work": "done" });
+  });
+
   it("keeps a phase open until its leases are released", async () => {
     const { clock, lifecycle } = running();
     let lease: Lease | undefined;
