@@ -57,7 +57,8 @@ class Keeper {
         exited,
         kill: (signal) => this.#tell({ type: "kill", pid, signal: signal === "SIGKILL" ? signal : "SIGTERM" }),
         passedOn: () => this.#tell({ type: "passed-on", pid }),
-        release: () => void near.destroy(),
+        // The keeper's child it is, not ours.
+        release: () => undefined,
       };
     } catch (thrown) {
       near.destroy();

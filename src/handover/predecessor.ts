@@ -263,6 +263,7 @@ class Attempt {
     if (this.#over.signal.aborted) {
       process.kill("SIGKILL");
       process.release();
+      process.channel.destroy();
     }
     return process;
   }

@@ -43,7 +43,7 @@ export interface SuccessorProcess {
   kill(signal: NodeJS.Signals): void;
   /** Called when the service is this process's for good. */
   passedOn?(): void;
-  /** Lets go: the process lives on without us, and does not hold our event loop. */
+  /** Lets go: the process lives on without us, and does not hold our event loop. The channel is left as it is. */
   release(): void;
 }
 
@@ -116,9 +116,6 @@ export const spawnSuccessor: SpawnSuccessor = async ({ command, args, cwd, env }
     channel,
     exited,
     kill: (signal) => void child.kill(signal),
-    release: () => {
-      channel.destroy();
-      child.unref();
-    },
+    release: () => child.unref(),
   };
 };

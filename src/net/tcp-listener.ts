@@ -1,7 +1,7 @@
 // A listening TCP socket that can be closed without resetting those who wait in the accept backlog, and passed on to
 // another process. Not for: the connections themselves (tcp-transport.ts).
 
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, isIP, type Server, type Socket } from "node:net";
 import { codeOf, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import { type ClaimedListener, listenerName } from "./inherited.ts";
@@ -76,7 +76,8 @@ class TcpListener implements Listener {
     this.#surroundings = surroundings;
     this.#log = log;
     const actual = typeof address === "object" && address !== null ? address : undefined;
-    this.host = isAsAsked ? options.host : (actual?.address ?? options.host);
+    // A socket that came from elsewhere knows best; but a name that was asked for is not turned into its address.
+    this.host = actual === undefined || (isAsAsked && isIP(options.host) === 0) ? options.host : actual.address;
     this.port = actual?.port ?? options.port;
     this.passable = {
       name: listenerName(options),
