@@ -7,7 +7,9 @@ import { exitCode } from "../shutdown/exit-codes.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
+import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
+import { restartCommand } from "./commands/restart.ts";
 import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { stopCommand } from "./commands/stop.ts";
@@ -25,6 +27,7 @@ Examples:
   morendo status                                 is it running, and how is it?
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
+  morendo restart                                replace it by a new process without a gap
   morendo cancel                                 bring it back, as long as no session was closed
 
 Exit codes: 0 good, 1 failed, 2 bad configuration or usage; for start and stop also 3 something was lost,
@@ -57,10 +60,12 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(startCommand(io, configOption, finish))
     .addCommand(userCommand(io, configOption, finish))
     .addCommand(configCommand(io, configOption, finish))
+    .addCommand(moduleCommand(io, configOption, finish))
     .addCommand(statusCommand(io, configOption, finish))
     .addCommand(planCommand(io, configOption, finish))
     .addCommand(stopCommand(io, configOption, finish))
-    .addCommand(cancelCommand(io, configOption, finish));
+    .addCommand(cancelCommand(io, configOption, finish))
+    .addCommand(restartCommand(io, configOption, finish));
   configure(program, io);
   return program;
 }

@@ -2,15 +2,19 @@
 
 import { z } from "zod";
 import { type ActionTable, action, noArguments } from "./action.ts";
-import type { ServerPort } from "./server-port.ts";
+import { describeOutcome } from "./restart-action.ts";
+import type { Restart, ServerPort } from "./server-port.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 
 /** What the actions work on. */
 export interface ActionContext {
   readonly server: ServerPort;
+  /** Hands the server over to a new process. */
+  readonly restart: Restart;
   readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import">;
 }
 
+const text = z.string().min(1).max(1_000);
 const account = z.strictObject({ jid: z.string() });
 const login = z.strictObject({ jid: z.string(), password: z.string() });
 const entries = z.strictObject({ accounts: z.array(accountEntry) });
@@ -22,10 +26,12 @@ const stopArguments = z.strictObject({
   budgetMs: z.int().nonnegative().optional(),
 });
 
+const restartArguments = z.strictObject({ reason: z.string().max(1_000).default("restarted by the operator") });
+
 const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
 
 /** Returns the table of actions. */
-export function controlActions({ server, users }: ActionContext): ActionTable {
+export function controlActions({ server, users, restart }: ActionContext): ActionTable {
   return {
     status: action(noArguments, () => server.status()),
 
@@ -47,6 +53,18 @@ export function controlActions({ server, users }: ActionContext): ActionTable {
 
     /** Brings the server back from a stop; answers with whether it could, and if not, why. */
     cancel: action(cancelArguments, ({ reason }) => server.lifecycle.cancel({ reason, trigger: "control socket" })),
+
+    /** Hands the server over to a new process; answers with how that went, and tells each step by `step` events. */
+    restart: action(restartArguments, async ({ reason }, call) => {
+      const outcome = await restart({ reason, trigger: "control socket", onStep: (step) => call.emit("step", step) });
+      return describeOutcome(outcome, process.pid);
+    }),
+
+    "module.list": action(noArguments, () => server.modules.list()),
+    /** Answers with the module's name. */
+    "module.load": action(z.strictObject({ entry: text }), ({ entry }) => server.modules.add(entry)),
+    "module.unload": action(z.strictObject({ name: text }), ({ name }) => server.modules.remove(name)),
+    "module.reload": action(z.strictObject({ name: text }), ({ name }) => server.modules.reload(name)),
 
     "user.add": action(login, ({ jid, password }) => users.add(jid, password)),
     "user.passwd": action(login, ({ jid, password }) => users.setPassword(jid, password)),

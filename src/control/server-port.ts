@@ -1,14 +1,27 @@
 // The server as the control socket and the command line see it: what it can be asked and told. Server in
 // src/server/server.ts satisfies it; tests use a small stand-in.
 
+import type { HandoverOutcome } from "../handover/index.ts";
+import type { ModuleInfo } from "../server/module-loader.ts";
+import type { RestartRequest } from "../server/passing-on.ts";
 import type { PhaseName } from "../server/phases.ts";
 import type { ShutdownPlan } from "../server/plan.ts";
 import type { ServerStatus } from "../server/server.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 
+/** Hands the server over to a new process: see `Server.restart`. */
+export type Restart = (request: Omit<RestartRequest, "command">) => Promise<HandoverOutcome>;
+
 /** What the control socket needs of the server. */
 export interface ServerPort {
   readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "stop" | "cancel" | "on">;
+  /** Throws `MORENDO_NOT_STARTED` as long as the server has not come so far. */
+  readonly modules: {
+    list(): readonly ModuleInfo[];
+    add(entry: string): Promise<string>;
+    remove(name: string): Promise<void>;
+    reload(name: string): Promise<void>;
+  };
   status(): ServerStatus;
   plan(): Promise<ShutdownPlan>;
 }
