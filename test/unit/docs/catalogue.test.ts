@@ -11,11 +11,14 @@ import { temporaryFolder } from "../../support/temporary-folder.ts";
 const root = new URL("../../../", import.meta.url);
 const read = (file: string): string => readFileSync(new URL(file, root), "utf8");
 
-/** Reads the sources with one of them changed. */
-function changed(file: string, from: string, to: string): (file: string) => string {
-  assert.ok(read(file).includes(from), `${file} does not say ${from} any more`);
-  return (name) => (name === file ? read(name).replace(from, to) : read(name));
+/** Reads the sources with something in one of them replaced. */
+function changed(file: string, pattern: RegExp, by: string): (file: string) => string {
+  assert.match(read(file), pattern);
+  return (name) => (name === file ? read(name).replace(pattern, by) : read(name));
 }
+
+/** The comment before `member` on a line of its own. */
+const commentBefore = (member: string): RegExp => new RegExp(`/\\*\\*(?:(?!\\*/)[^])*\\*/(?=\\s*${member})`);
 
 /** Makes a copy of what the generator reads, where a test may change it. */
 async function copyOfRepository(): Promise<{ readonly path: string; readonly remove: () => Promise<void> }> {
@@ -54,27 +57,24 @@ describe("docs/CATALOGUE.md", () => {
   });
 
   it("changes with the comment of a hook", () => {
-    const other = catalogue(
-      changed("src/server/catalogue.ts", "A client sent presence of any type.", "Something else."),
-    );
+    const hook = commentBefore('"presence/sent"');
+    const other = catalogue(changed("src/server/catalogue.ts", hook, "/** Something else. */"));
     assert.notEqual(other, catalogue(read));
-    assert.match(other, /Something else\./);
+    assert.match(other, /### `presence\/sent`\n\nSomething else\.\n/);
   });
 
   it("cannot be written when a hook has no comment", () => {
-    const without = changed(
-      "src/server/catalogue.ts",
-      "/** A client sent presence of any type. `true`: handled. */",
-      "",
-    );
+    const without = changed("src/server/catalogue.ts", commentBefore('"presence/sent"'), "");
     assert.throws(() => catalogue(without), /HookCatalogue presence\/sent \(src\/server\/catalogue\.ts:\d+\)/);
   });
 
-  it("cannot be written when a phase or a member of the API has no comment", () => {
-    const phase = changed("src/server/phases.ts", '"quit",', '"quit", "afterlife",');
+  it("cannot be written when a notification, a phase or a member of the API has no comment", () => {
+    const notification = changed("src/server/catalogue.ts", commentBefore('"session/bound"'), "");
+    assert.throws(() => catalogue(notification), /NotificationCatalogue session\/bound/);
+    const phase = changed("src/server/phases.ts", /"quit",/, '"quit", "afterlife",');
     assert.throws(() => catalogue(phase), /phase afterlife/);
-    const member = changed("src/server/module-api.ts", "/** Listens to a notification. */", "");
-    assert.throws(() => catalogue(member), /ModuleApi\.on/);
+    const member = changed("src/server/module-api.ts", commentBefore("timer\\("), "");
+    assert.throws(() => catalogue(member), /ModuleApi\.timer/);
   });
 
   it("is checked by a command that fails on a difference and says what to do", async () => {
