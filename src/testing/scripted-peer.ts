@@ -3,12 +3,15 @@
 // On a manual clock and a network in memory it does the same thing every time.
 
 import { createHash } from "node:crypto";
+import { makeSelfSigned } from "../net/self-signed.ts";
 import { TcpNetwork } from "../net/tcp.ts";
+import { makeContext } from "../net/tls-contexts.ts";
 import type { Accepted, CertificateSource, Listener, Network, TlsServerOptions } from "../net/transport.ts";
 import { splitAddress } from "../server/address.ts";
 import { type Clock, systemClock } from "../util/clock.ts";
 import { asError } from "../util/errors.ts";
 import { silentLog } from "../util/log.ts";
+import { systemRandom } from "../util/random.ts";
 import type { Element } from "../xml/element.ts";
 import { parseElement } from "./parse-element.ts";
 import type { Abilities, PeerConnection, PeerContext } from "./peer/connection.ts";
@@ -24,8 +27,8 @@ export interface ScriptedPeerOptions {
   readonly script?: Script;
   /** What it is able to do: everything that its certificate allows, unless told. */
   readonly abilities?: Partial<Abilities>;
-  /** Its certificate, and the roots it trusts: see `makeContext`. Without one it has no TLS. */
-  readonly certificates?: CertificateSource;
+  /** Its certificate, and the roots it trusts; `self-signed` makes one. Without one it has no TLS. */
+  readonly certificates?: CertificateSource | "self-signed";
   /** Listens with TLS at once (XEP-0368). */
   readonly directTls?: boolean;
   /**
@@ -73,6 +76,7 @@ export class ScriptedPeer {
   #rules: Rules;
   #record: PeerRecord;
   #context: PeerContext;
+  #certificates: CertificateSource | undefined;
   #listener: Listener | undefined;
   #port: number;
   #ids = 0;
@@ -100,6 +104,7 @@ export class ScriptedPeer {
     this.#rules = new Rules(options.script ?? {});
     this.#record = new PeerRecord(this.#clock);
     this.#port = options.port ?? 0;
+    this.#certificates = options.certificates === "self-signed" ? undefined : options.certificates;
     this.#context = this.#makeContext();
   }
 
@@ -134,7 +139,9 @@ export class ScriptedPeer {
   async listen(): Promise<void> {
     if (this.#listener !== undefined) return;
     if (this.#life.signal.aborted) this.#life = new AbortController();
-    const { directTls, certificates } = this.#options;
+    const { directTls } = this.#options;
+    if (this.#options.certificates === "self-signed") this.#certificates ??= await this.#makeCertificate();
+    const certificates = this.#certificates;
     const tls: TlsServerOptions | undefined =
       directTls === true && certificates !== undefined
         ? { role: "server", certificates, alpn: ["xmpp-server"], requestCertificate: true }
@@ -244,6 +251,12 @@ export class ScriptedPeer {
     }
   }
 
+  async #makeCertificate(): Promise<CertificateSource> {
+    const pair = await makeSelfSigned([this.domain], { clock: this.#clock, random: systemRandom });
+    const context = makeContext(pair.certificate, pair.key, []);
+    return { contextFor: () => context };
+  }
+
   #number(): number {
     return ++this.#ids;
   }
@@ -252,13 +265,16 @@ export class ScriptedPeer {
     const { domain, abilities } = this;
     const trusting = this.#options.trusting ?? false;
     let streams = 0;
+    const certificates = (): CertificateSource | undefined => this.#certificates;
     return {
       domain,
       clock: this.#clock,
       rules: this.#rules,
       record: this.#record,
       abilities,
-      certificates: this.#options.certificates,
+      get certificates() {
+        return certificates();
+      },
       trusting,
       nextId: () => `${domain}-${++streams}`,
       key: (receiving, streamId) => createHash("sha256").update(`${domain} ${receiving} ${streamId}`).digest("hex"),

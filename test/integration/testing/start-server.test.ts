@@ -88,6 +88,19 @@ describe("a server in a test", () => {
     assert.equal((await romeo.ended).streamError, "system-shutdown");
   });
 
+  it("speaks TLS with peers that have certificates, in both directions", async () => {
+    await using one = await ScriptedPeer.start({ domain: "one.test", certificates: "self-signed" });
+    await using two = await ScriptedPeer.start({ domain: "two.test", certificates: "self-signed" });
+    await using server = await startServer({}, { peers: [one, two] });
+    const romeo = await server.login("romeo");
+    for (const domain of ["one.test", "two.test"]) romeo.send(`<message to='x@${domain}'><body>hi</body></message>`);
+    await one.until(({ stanzas }) => stanzas.length === 1);
+    two.send(`<message from='x@two.test' to='${romeo.jid}'><body>hi</body></message>`);
+    await romeo.waitFor((xml) => xml.startsWith("<message") && xml.includes("x@two.test"));
+    for (const peer of [one, two]) assert.ok(peer.seen.some(({ kind, text }) => kind === "tls" && text === "TLSv1.3"));
+    assert.equal(server.config.s2s.require_tls, true);
+  });
+
   it("says why it did not start", async () => {
     const broken = defineModule({
       name: "broken",
