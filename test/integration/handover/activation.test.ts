@@ -36,13 +36,12 @@ describe("socket activation", function () {
     if (spawnSync("systemd-socket-activate", ["--version"]).status !== 0) skip(this, "no systemd-socket-activate here");
     const address = await freeAddress();
     const [one, two] = [`${address}:15222`, `${address}:15269`];
+    const listen = ["-l", one, "-l", two];
+    const setenv = ["--setenv=HANDOVER_TEST"];
     const scene = new HandoverScene({
       // Configured in the other order, and for other addresses: the names decide.
       settings: { listen: ["127.0.0.1:1", "127.0.0.1:2"] },
-      command: [
-        ...["systemd-socket-activate", "-l", one, "-l", two, "--fdname=l1:l0"],
-        ...["--setenv=HANDOVER_TEST", process.execPath, "--import", TSX],
-      ] as [string, ...string[]],
+      command: ["systemd-socket-activate", ...listen, "--fdname=l1:l0", ...setenv, process.execPath, "--import", TSX],
     });
     try {
       const first = await askWhenThere(one);
