@@ -187,6 +187,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   control: z.strictObject({ socket: text.default("") }).prefault({}),
   shutdown: shutdown.prefault({}),
+  restart: z.strictObject({ timeout: duration("1m") }).prefault({}),
 });
 
 /** The configuration as the server uses it: defaults filled in, durations in milliseconds, sizes in bytes. */

@@ -149,7 +149,17 @@ export class Server {
    * meanwhile, what had been started is taken down again by the pipeline, and the report says why.
    */
   start(): Promise<boolean> {
-    return this.lifecycle.start((signal) => this.#start(signal));
+    return this.lifecycle.start(async (signal) => {
+      const { inheritance } = this.#options;
+      try {
+        await this.#start(signal);
+        // Does nothing once the service is ours.
+        await inheritance?.failed(new MorendoError("MORENDO_STOPPING", "the successor was told to stop"));
+      } catch (thrown) {
+        await inheritance?.failed(thrown);
+        throw thrown;
+      }
+    });
   }
 
   /** Stops the server: see `Lifecycle.stop`. */

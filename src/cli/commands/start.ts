@@ -5,6 +5,7 @@ import { Command, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
 import { controlActions } from "../../control/actions.ts";
 import { ControlServer } from "../../control/control-server.ts";
+import type { Restart } from "../../control/server-port.ts";
 import { UserAdmin } from "../../control/user-admin.ts";
 import { Server } from "../../server/server.ts";
 import { measureLoopDelay } from "../../shutdown/loop-delay.ts";
@@ -18,6 +19,7 @@ import { asError } from "../../util/errors.ts";
 import { accountsPort } from "../accounts-port.ts";
 import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, moduleBase } from "../config-option.ts";
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
+import { type Generation, readGeneration } from "../generation.ts";
 import type { Io } from "../io.ts";
 import { type Log, makeLog } from "../log.ts";
 import type { Finish } from "../program.ts";
@@ -26,7 +28,8 @@ const HELP = `
 The first start makes what is missing: the data folder, a self-signed certificate for each host without one, and an
 account admin@HOST whose password is printed once.
 
-Signals: SIGTERM or Ctrl-C stops it in order, a second one shortens the time left, a third one skips to the last phase.
+Signals: SIGTERM or Ctrl-C stops it in order, a second one shortens the time left, a third one skips to the last phase;
+SIGUSR2 replaces it by a new process, as morendo restart does.
 
 Examples:
   morendo start
@@ -39,13 +42,19 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     .addOption(configOption())
     .addHelpText("after", HELP)
     .action(async (options: ConfigOption) => {
-      const loaded = findConfig(io, options);
-      await checkModuleOptions(loaded, io);
-      finish(await runServer(io, loaded));
+      const generation = readGeneration(process, io.clock);
+      try {
+        const loaded = findConfig(io, options);
+        await checkModuleOptions(loaded, io);
+        finish(await runServer(io, loaded, generation));
+      } catch (thrown) {
+        await generation.inheritance?.failed(thrown);
+        throw thrown;
+      }
     });
 }
 
-async function runServer(io: Io, loaded: LoadedConfig): Promise<number> {
+async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): Promise<number> {
   const { config, file } = loaded;
   await makeDataFolder(config.data);
   const logging = makeLog(config.log, io);
@@ -56,25 +65,46 @@ async function runServer(io: Io, loaded: LoadedConfig): Promise<number> {
     reportFile: join(config.data, "watchdog.json"),
   });
   const { clock, random } = io;
-  const server = new Server({ config, log, clock, random, watchdog, moduleBase: moduleBase(loaded, io) });
+  const { inheritance, listeners: inherited, spawnSuccessor, command } = generation;
+  const server = new Server({
+    config,
+    log,
+    clock,
+    random,
+    watchdog,
+    moduleBase: moduleBase(loaded, io),
+    inherited,
+    ...(inheritance === undefined ? {} : { inheritance }),
+    ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
+  });
+  const restart: Restart = (request) => server.restart({ ...request, command });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,
-    actions: controlActions({ server, users }),
+    actions: controlActions({ server, users, restart }),
     clock: io.clock,
     log,
   });
-  await control.start();
+  // While there is a predecessor, it is the one who answers.
+  await (inheritance === undefined ? control.start() : control.prepare());
 
   const tell = (text: string): void => {
     (io.stdout.isTTY === true ? io.stdout : io.stderr).write(`${text}\n`);
   };
   const over = new Promise<DrainReport>((resolve) => server.on("report", resolve));
   measureLoopDelay(server.lifecycle);
-  listenToSignals({ lifecycle: server.lifecycle, clock: io.clock, log });
+  listenToSignals({
+    lifecycle: server.lifecycle,
+    clock: io.clock,
+    log,
+    restart: async () => {
+      await restart({ reason: "received SIGUSR2", trigger: "SIGUSR2" });
+    },
+  });
   readProgress(io, server, logging, tell);
 
   if (await server.start()) {
+    if (inheritance !== undefined) await control.publish();
     tell(describeStart(server.status(), config, file));
     try {
       const first = await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);

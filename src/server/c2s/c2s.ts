@@ -305,13 +305,13 @@ export class C2s {
 
   /** Stops taking connections and input; resolves when nothing that had come is at work any more. */
   async hold(): Promise<void> {
-    for (const listener of this.#listeners) listener.pause();
+    this.pauseListening();
     await Promise.all(Array.from(this.#streams, ({ stream }) => stream.hold()));
   }
 
   /** Goes on after `hold`. */
   release(): void {
-    for (const listener of this.#listeners) listener.resume();
+    this.resumeListening();
     for (const { stream } of this.#streams) stream.release();
   }
 
@@ -346,6 +346,25 @@ export class C2s {
     for (const { session, stream } of this.#streams) {
       if (session !== undefined && passed.has(session)) stream.destroy();
     }
+  }
+
+  /** Forgets every session that waits for its client, without a word to anybody: they are another process's after all. */
+  forgetAll(): void {
+    const all = new Set(this.#resumption.hibernating);
+    for (const session of all) {
+      this.#options.sessions.remove(session);
+      session.forget();
+    }
+    this.#resumption.forget(all);
+  }
+
+  /** Stops taking connections, and goes on: what waits in the backlog is taken then. */
+  pauseListening(): void {
+    for (const listener of this.#listeners) listener.pause();
+  }
+
+  resumeListening(): void {
+    for (const listener of this.#listeners) listener.resume();
   }
 
   /** What other processes need to listen in our place. */

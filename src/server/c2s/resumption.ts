@@ -121,7 +121,9 @@ export class Resumption {
     const id = session.sm?.id;
     if (id === undefined || this.#sessions.has(id) || this.#ended.has(id)) return false;
     this.#sessions.set(id, session);
-    this.detached(session);
+    // Those that come over have been let in already; bounds are for those who come to be by what clients do here.
+    this.#hibernating.add(session);
+    this.#size += session.sm?.size ?? 0;
     return true;
   }
 

@@ -187,14 +187,23 @@ export class S2s {
 
   /** Stops taking connections and what other servers send; resolves when nothing that had come is at work any more. */
   async hold(): Promise<void> {
-    for (const listener of this.#listeners) listener.pause();
+    this.pauseListening();
     await Promise.all(Array.from(this.#incoming, (stream) => stream.hold()));
   }
 
   /** Goes on after `hold`. */
   release(): void {
-    for (const listener of this.#listeners) listener.resume();
+    this.resumeListening();
     for (const stream of this.#incoming) stream.release();
+  }
+
+  /** Stops taking connections, and goes on: what waits in the backlog is taken then. */
+  pauseListening(): void {
+    for (const listener of this.#listeners) listener.pause();
+  }
+
+  resumeListening(): void {
+    for (const listener of this.#listeners) listener.resume();
   }
 
   /** Another process has the listening sockets: lets go of them. What is under way here is brought to its end by `drain`. */

@@ -1,0 +1,69 @@
+// `morendo restart`: lets the running server hand itself over to a new process, and says how that went.
+
+import { Command, type Option } from "commander";
+import { connectControl } from "../../control/control-client.ts";
+import type { RestartResult } from "../../control/restart-action.ts";
+import { exitCode } from "../../shutdown/exit-codes.ts";
+import { codeOf } from "../../util/errors.ts";
+import { formatDuration } from "../../util/units.ts";
+import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type Io, say, warn } from "../io.ts";
+import type { Finish } from "../program.ts";
+
+interface RestartOptions extends ConfigOption {
+  readonly reason?: string;
+  readonly json: boolean;
+}
+
+const HELP = `
+A new process is started with the same command line, reads the configuration anew and takes over the listening sockets
+and the sessions of clients with stream management (XEP-0198), which resume there. Until it serves the old process serves as
+before; if the new one fails, the old one goes on, and this command says why. The exit code is 0 when the new process
+serves, and 1 when the old one goes on.
+
+Examples:
+  morendo restart
+  morendo restart --reason "new certificate"`;
+
+/** Returns the `restart` command. */
+export function restartCommand(io: Io, configOption: () => Option, finish: Finish): Command {
+  return new Command("restart")
+    .description("replace the running server by a new process, without a gap")
+    .option("--reason <text>", "shown to clients that cannot resume, logged and reported")
+    .option("--json", "print the outcome as JSON", false)
+    .addOption(configOption())
+    .addHelpText("after", HELP)
+    .action(async (options: RestartOptions) => finish(await restart(io, options)));
+}
+
+async function restart(io: Io, { reason, json, ...options }: RestartOptions): Promise<number> {
+  const { config } = findConfig(io, options);
+  const client = await connectControl({ path: config.control.socket, clock: io.clock });
+  try {
+    const args = reason === undefined ? {} : { reason };
+    const result = (await client.request("restart", args, (event, data) => {
+      if (event === "step" && !json) warn(io, `[${String(data)}]`);
+    })) as RestartResult;
+    if (json) say(io, JSON.stringify(result, undefined, 2));
+    else describe(io, result);
+    return result.restarted ? 0 : exitCode("fatal");
+  } catch (thrown) {
+    if (codeOf(thrown) !== "MORENDO_CONTROL_LOST") throw thrown;
+    warn(io, "morendo: the server was gone before it could say how the restart went: see its log, and morendo status");
+    return exitCode("fatal");
+  } finally {
+    client.close();
+  }
+}
+
+function describe(io: Io, result: RestartResult): void {
+  if (result.restarted) {
+    const { predecessor, pid, durationMs, frozenMs } = result;
+    const times = `it took ${formatDuration(durationMs)}; nobody served for ${formatDuration(frozenMs)}`;
+    say(io, `restarted: process ${pid} serves in place of ${predecessor}; ${times}`);
+    return;
+  }
+  const { pid, step, why, stderrTail } = result;
+  warn(io, `morendo: not restarted, process ${pid} goes on: ${why}${step === "refused" ? "" : ` (step ${step})`}`);
+  if (stderrTail.trim() !== "") warn(io, `the new process wrote:\n${stderrTail.trim().replace(/^/gm, "  ")}`);
+}
