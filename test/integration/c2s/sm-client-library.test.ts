@@ -12,14 +12,15 @@ import { SmClient } from "../../support/sm-client.ts";
 import { waitUntil } from "../../support/wire.ts";
 
 const PYTHON = "/usr/bin/python3";
-const support = (name: string): string => fileURLToPath(new URL(`../../support/${name}`, import.meta.url));
+const NODE_CHILD = fileURLToPath(new URL("../../support/sm-library-child.mjs", import.meta.url));
+const PYTHON_CHILD = fileURLToPath(new URL("../../support/sm-library-child.py", import.meta.url));
 
 /** Each library: why it cannot be tried here, if so, and how its user is started. */
 const LIBRARIES = {
   "@xmpp/client": {
     missing: (): string | undefined => undefined,
     start: (args: readonly string[], certificate: string): ChildProcess =>
-      spawn(process.execPath, [support("sm-library-child.mjs"), ...args], {
+      spawn(process.execPath, [NODE_CHILD, ...args], {
         env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate },
         stdio: ["pipe", "pipe", "inherit"],
       }),
@@ -30,7 +31,7 @@ const LIBRARIES = {
       return status === 0 ? undefined : "slixmpp is not installed (Debian: python3-slixmpp)";
     },
     start: (args: readonly string[], certificate: string): ChildProcess =>
-      spawn(PYTHON, [support("sm-library-child.py"), ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] }),
+      spawn(PYTHON, [PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] }),
   },
 };
 
