@@ -34,6 +34,12 @@ run: build
 test: build other-host
 	$(MOCHA) 'test/{unit,modules,property,integration,interop}/**/*.test.ts'
 
+# More simulated runs than `make test` plays, for instance `make simulate FIRST=100001 SEEDS=50000`.
+SEEDS ?= 20000
+FIRST ?= 100001
+simulate: install
+	SIMULATION_FIRST=$(FIRST) SIMULATION_SEEDS=$(SEEDS) $(MOCHA) test/property/simulation.test.ts
+
 # Only the tests against Prosody and ejabberd.
 interop: build other-host
 	$(MOCHA) 'test/interop/**/*.test.ts'
