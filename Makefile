@@ -2,7 +2,7 @@
 BIN := node_modules/.bin
 MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install other-host build run test interop check docs format bench pack clean
+.PHONY: install other-host build run test simulate interop check docs format bench pack clean
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
