@@ -144,12 +144,12 @@ function estimatePhase(phase: PlannedPhase, numbers: PlanNumbers, previous: Drai
   const took = `${then.durationMs} ms last time`;
   const same = Math.min(then.durationMs, budgetMs);
   if (counts === undefined || counts.before === counts.now) {
-    const also = counts === undefined ? "" : `, with as many ${counts.what}`;
+    const also = counts === undefined ? "" : `, with as many ${counts.what}s`;
     return { name, fromMs: same, toMs: same, basis: `${took}${also}` };
   }
-  if (counts.before === 0) return bound(`there were no ${counts.what} last time, now there are ${counts.now}`);
+  if (counts.before === 0) return bound(`there was no ${counts.what} last time, now: ${counts.now}`);
   const scaled = Math.min(Math.round((then.durationMs * counts.now) / counts.before), budgetMs);
-  const basis = `${took}, with ${counts.before} ${counts.what}; now there are ${counts.now}`;
+  const basis = `${took}, with ${counts.before} ${counts.what}${counts.before === 1 ? "" : "s"}; now: ${counts.now}`;
   return { name, fromMs: Math.min(same, scaled), toMs: Math.max(same, scaled), basis };
 }
 
@@ -157,17 +157,17 @@ function wasCut({ outcome, skipped }: PhaseReport): boolean {
   return outcome === "timed-out" || skipped === "out of time";
 }
 
-/** What a phase goes through one by one: how many then and now. */
+/** What a phase goes through one by one: how many then and now. Domains are those to which something is owed. */
 function countsOf(
   name: PhaseName,
   numbers: PlanNumbers,
   { sections, obligations }: DrainReport,
 ): { readonly what: string; readonly before: number; readonly now: number } | undefined {
   if (name === "close-sessions") {
-    return { what: "sessions", before: closedSessions(sections.sessions), now: numbers.sessions };
+    return { what: "session", before: closedSessions(sections.sessions), now: numbers.sessions };
   }
   if (name !== "drain-s2s") return undefined;
-  return { what: "domains to serve", before: obligations.destinations.length, now: numbers.remote.owed };
+  return { what: "domain", before: obligations.destinations.length, now: numbers.remote.owed };
 }
 
 /** How many sessions the report's section counts. */

@@ -37,7 +37,11 @@ export function planCommand(io: Io, configOption: () => Option, finish: Finish):
 
 /** Returns the plan for people. */
 export function describePlan({ budgetMs, phases, numbers, estimate }: ShutdownPlan): string {
-  const lines = [`A stop now would have ${formatDuration(budgetMs)}:`, "", row("phase", "up to", "floor", "who")];
+  const lines = [
+    `A stop now would have ${formatDuration(budgetMs)}:`,
+    "",
+    row(["phase", "up to", "floor", "ceiling"], "who"),
+  ];
   let isCancellable = true;
   for (const phase of phases) {
     if (isCancellable && !phase.cancellable) lines.push("  - - - from here on it cannot be cancelled - - -");
@@ -59,20 +63,19 @@ export function describePlan({ budgetMs, phases, numbers, estimate }: ShutdownPl
   return lines.join("\n");
 }
 
-function row(name: string, upTo: string, floor: string, who: string): string {
-  return `  ${name.padEnd(16)}${upTo.padEnd(9)}${floor.padEnd(9)}${who}`.trimEnd();
+function row([name = "", ...times]: readonly string[], who: string): string {
+  return `  ${name.padEnd(16)}${times.map((time) => time.padEnd(9)).join("")}${who}`.trimEnd();
 }
 
-function phaseRows({ name, optional, budgetMs, floorMs, participants }: PlannedPhase): string[] {
+function phaseRows({ name, optional, budgetMs, floorMs, ceilingMs, participants }: PlannedPhase): string[] {
   const groups = (["before", "during", "after"] as const).flatMap((when) => {
     const group = participants.filter((participant) => participant.when === when);
     if (group.length === 0) return [];
     return [`${when === "during" ? "" : `${when}: `}${group.map(describeParticipant).join(", ")}`];
   });
   const [first = "nobody", ...rest] = optional ? ["only when asked for", ...groups] : groups;
-  const upTo = optional ? "-" : formatDuration(budgetMs);
-  const floor = optional ? "-" : formatDuration(floorMs);
-  return [row(name, upTo, floor, first), ...rest.map((group) => row("", "", "", group))];
+  const times = [budgetMs, floorMs, ceilingMs].map((ms) => (optional ? "-" : formatDuration(ms)));
+  return [row([name, ...times], first), ...rest.map((group) => row(["", "", "", ""], group))];
 }
 
 function describeParticipant({ name, limitMs }: PlannedParticipant): string {

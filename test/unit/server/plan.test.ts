@@ -129,7 +129,7 @@ describe("planShutdown", () => {
       ],
     );
     assert.deepEqual([estimate.fromMs, estimate.toMs], [840, 1_640]);
-    assert.equal(estimate.phases[1]?.basis, "400 ms last time, with 10 sessions; now there are 20");
+    assert.equal(estimate.phases[1]?.basis, "400 ms last time, with 10 sessions; now: 20");
   });
 
   it("names a bound instead of a number where the last run had nothing of the kind", () => {
@@ -138,7 +138,7 @@ describe("planShutdown", () => {
     const { estimate } = plan({ numbers, previous });
     const phase = estimate.phases[1];
     assert.deepEqual([phase?.fromMs, phase?.toMs], [0, 5_000]);
-    assert.equal(phase?.basis, "its bound: there were no sessions last time, now there are 20");
+    assert.equal(phase?.basis, "its bound: there was no session last time, now: 20");
   });
 
   it("names a bound for a phase that was cut off last time", () => {
