@@ -28,8 +28,6 @@ import { withAttrs } from "../xml/element.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { parseElement } from "./parse-element.ts";
 
-export { parseElement } from "./parse-element.ts";
-
 /** A line that was logged. */
 export interface LoggedLine {
   readonly level: "debug" | "info" | "warn" | "error";
