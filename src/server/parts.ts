@@ -1,0 +1,179 @@
+// The running parts of a server, made and joined: what each needs of the others is said here and nowhere else. Starts
+// nothing; the order in which parts start and end is in server.ts.
+
+import type { Config } from "../config/schema.ts";
+import { Jid } from "../jid/jid.ts";
+import type { InheritedListeners } from "../net/inherited.ts";
+import { Resolver } from "../net/resolver.ts";
+import { TcpNetwork } from "../net/tcp.ts";
+import type { CertificateSource, Network } from "../net/transport.ts";
+import type { Lifecycle } from "../shutdown/lifecycle.ts";
+import type { DrainReport } from "../shutdown/report.ts";
+import type { Store } from "../store/store.ts";
+import type { Clock } from "../util/clock.ts";
+import { asError, MorendoError } from "../util/errors.ts";
+import { Notifier } from "../util/events.ts";
+import { Hooks } from "../util/hooks.ts";
+import type { Logger } from "../util/log.ts";
+import type { Random } from "../util/random.ts";
+import { TimerWheel } from "../util/timer-wheel.ts";
+import { Accounts } from "./accounts.ts";
+import { C2s } from "./c2s/c2s.ts";
+import type { NotificationCatalogue } from "./catalogue.ts";
+import { ModuleLoader } from "./module-loader.ts";
+import type { PhaseName } from "./phases.ts";
+import { StoredRosters } from "./rosters.ts";
+import { Router } from "./router.ts";
+import { S2s } from "./s2s/s2s.ts";
+import { endSession } from "./session-ending.ts";
+import { SessionTable } from "./session-table.ts";
+import { version } from "./version.ts";
+
+/** A module's handler that has not settled after this time is named in the log. */
+const SLOW_HANDLER_MS = 30_000;
+
+/** The running parts of a server. */
+export interface Parts {
+  readonly hooks: Hooks;
+  readonly accounts: Accounts;
+  readonly rosters: StoredRosters;
+  readonly sessions: SessionTable;
+  readonly notifications: Notifier<NotificationCatalogue>;
+  readonly modules: ModuleLoader;
+  readonly router: Router;
+  readonly s2s: S2s;
+  readonly c2s: C2s;
+}
+
+/** What the parts are made of. */
+export interface PartsOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly network?: Network;
+  readonly moduleFolders?: readonly URL[];
+  readonly moduleBase?: string;
+  readonly inherited: InheritedListeners;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly lifecycle: Lifecycle<PhaseName>;
+  readonly store: Store;
+  readonly certificates: CertificateSource;
+  /** What dialback keys are made from. */
+  readonly secret: string;
+  readonly previousReport: DrainReport | undefined;
+}
+
+/** Makes the parts and joins them; starts nothing. */
+export function joinParts(tools: PartsOptions): Parts {
+  const { config, clock, random, log, lifecycle, store, certificates } = tools;
+  const { obligations } = lifecycle;
+  const hosts = config.hosts.map(({ name }) => preparedHost(name));
+  const wheel = new TimerWheel(clock);
+  const network = tools.network ?? new TcpNetwork({ clock, log, inherited: tools.inherited });
+  const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
+    log.error({ err: asError(thrown), event }, "a listener failed"),
+  );
+  const hooks = new Hooks(
+    (hook, module, thrown) => {
+      if (modules.blame(module, `failed at ${hook}`)) {
+        log.error({ err: asError(thrown), hook, module }, "a module's handler failed");
+      }
+    },
+    {
+      clock,
+      afterMs: SLOW_HANDLER_MS,
+      tell: (hook, module) => {
+        if (modules.blame(module, `did not settle at ${hook}`)) {
+          log.warn({ hook, module, afterMs: SLOW_HANDLER_MS }, "a module's handler does not settle");
+        }
+      },
+    },
+  );
+  const sessions = new SessionTable();
+  const accounts = new Accounts({
+    store,
+    random,
+    iterations: config.auth.iterations,
+    removed: async (account) => {
+      // While there is still a roster to say who is to be told.
+      await c2s.accountRemoved(account);
+      await rosters.removeAll(account);
+      notifications.notify("account/removed", account);
+    },
+  });
+  const rosters: StoredRosters = new StoredRosters({
+    store,
+    random,
+    changed: (change) => notifications.notify("roster/changed", change),
+  });
+  const s2s: S2s = new S2s({
+    config: config.s2s,
+    hosts,
+    clock,
+    random,
+    wheel,
+    log: log.child({ part: "s2s" }),
+    network,
+    resolver: new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random }),
+    certificates,
+    obligations,
+    dialbackSecret: tools.secret,
+    deliver: (stanza) => router.route(stanza),
+    returnToSender: (stanza, error) => router.returnToSender(stanza, error),
+  });
+  const router: Router = new Router({ hosts, sessions, accounts, hooks, remote: s2s, obligations });
+  const modules: ModuleLoader = new ModuleLoader({
+    hooks,
+    notifications,
+    store,
+    rosters,
+    lifecycle,
+    hosts,
+    clock,
+    random,
+    log,
+    serverVersion: version,
+    ...(tools.moduleFolders === undefined ? {} : { folders: tools.moduleFolders }),
+    ...(tools.moduleBase === undefined ? {} : { base: tools.moduleBase }),
+    previousReport: tools.previousReport,
+    router: {
+      route: (stanza) => router.route(stanza),
+      isLocal: (jid) => router.isLocal(jid),
+      accountExists: async (account: Jid) => await accounts.exists(account.local, account.domain),
+      sessionsOf: (account) => [...sessions.of(account).values()],
+      session: (full) => sessions.get(full),
+      sessions: () => sessions.all(),
+    },
+  });
+  const c2s: C2s = new C2s({
+    config: config.c2s,
+    batch: config.shutdown.batch,
+    hosts,
+    network,
+    certificates,
+    accounts,
+    sessions,
+    router,
+    clock,
+    random,
+    wheel,
+    log: log.child({ part: "c2s" }),
+    moduleFeatures: () => modules.streamFeatures(),
+    sessionBound: (session) => notifications.notify("session/bound", session),
+    sessionReachable: (session) => notifications.notify("session/available", session),
+    sessionDetached: (session) => notifications.notify("session/detached", session),
+    sessionResumed: (session) => notifications.notify("session/resumed", session),
+    sessionEnding: (session, reason) =>
+      endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
+  });
+  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s };
+}
+
+/** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */
+export function preparedHost(name: string): string {
+  const host = Jid.parse(name);
+  if (host === undefined || host.local !== "" || host.resource !== "") {
+    throw new MorendoError("MORENDO_HOST_NAME", `hosts.name: ${JSON.stringify(name)} is not a domain`);
+  }
+  return host.domain;
+}
