@@ -94,6 +94,7 @@ export class Server {
   #previousReport: DrainReport | undefined;
   #unloading: Promise<void> | undefined;
   #handover: Handover;
+  #hasTakenOver = false;
   #inherited: InheritedListeners;
 
   constructor(options: ServerOptions) {
@@ -136,6 +137,8 @@ export class Server {
         // Does nothing once the service is ours.
         await inheritance?.failed(new MorendoError("MORENDO_STOPPING", "the successor was told to stop"));
       } catch (thrown) {
+        // What was taken over is the predecessor's again: nobody may hear of its end from here.
+        if (inheritance !== undefined && !this.#hasTakenOver) this.#parts?.c2s.forgetAll();
         await inheritance?.failed(thrown);
         throw thrown;
       }
@@ -254,12 +257,8 @@ export class Server {
   /** Everything is ready: waits until the predecessor has passed the service on, and then lets everybody in. */
   async #serveInstead(inheritance: Inheritance, { c2s, s2s, router }: Parts): Promise<void> {
     c2s.pauseListening();
-    try {
-      await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
-    } catch (thrown) {
-      c2s.forgetAll();
-      throw thrown;
-    }
+    await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
+    this.#hasTakenOver = true;
     s2s.resumeListening();
     c2s.resumeListening();
   }

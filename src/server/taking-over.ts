@@ -24,8 +24,8 @@ export interface TakingOverOptions {
 }
 
 /**
- * Takes the predecessor's state over and waits for its consent to listen. Rejects when anything about it is wrong; then
- * nothing of it is left here.
+ * Takes the predecessor's state over and waits for its consent to listen. Rejects when anything about it is wrong;
+ * whoever called must then forget what was taken over (`C2s.forgetAll`), and not serve.
  */
 export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOptions): Promise<void> {
   const state = await inheritance.receiveState({
@@ -39,17 +39,12 @@ export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOpt
     );
     return;
   }
-  try {
-    for (const session of state.sections.sessions?.items ?? []) c2s.restore(session);
-    const states: Record<string, ModuleState> = {};
-    for (const { name, version, value } of state.sections.modules?.items ?? []) states[name] = { version, value };
-    await loadModules(modules.handovers(), states, log);
-    const consent = await inheritance.prepared();
-    log.info({ predecessor: inheritance.predecessor, sessions: c2s.hibernating, consent }, "took over");
-  } catch (thrown) {
-    c2s.forgetAll();
-    throw thrown;
-  }
+  for (const session of state.sections.sessions?.items ?? []) c2s.restore(session);
+  const states: Record<string, ModuleState> = {};
+  for (const { name, version, value } of state.sections.modules?.items ?? []) states[name] = { version, value };
+  await loadModules(modules.handovers(), states, log);
+  const consent = await inheritance.prepared();
+  log.info({ predecessor: inheritance.predecessor, sessions: c2s.hibernating, consent }, "took over");
 }
 
 /** Takes over a stanza that reached the predecessor too late. */
