@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ServerProcess } from "../../support/child.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../support/temporary-folder.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -42,13 +43,13 @@ describe("docs/modules.md", function () {
   after(() => project.remove());
 
   /** Runs a file of `node_modules` in the project; fails with its output unless it ends well. */
-  function run(script: string, ...args: readonly string[]): string {
+  function run(script: string, env: NodeJS.ProcessEnv, ...args: readonly string[]): string {
     const file = join(project.path, "node_modules", script);
     const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...args], {
       cwd: project.path,
       encoding: "utf8",
       timeout: 200_000,
-      env: { ...process.env, CI: "", NODE_OPTIONS: "" },
+      env: { ...process.env, CI: "", NODE_OPTIONS: "", ...env },
     });
     assert.equal(status, 0, `${script} ${args.join(" ")}:\n${stdout}\n${stderr}`);
     return stdout;
@@ -63,18 +64,47 @@ describe("docs/modules.md", function () {
   });
 
   it("has code that the compiler takes, as strict as can be", () => {
-    run("typescript/bin/tsc", "-p", ".");
+    run("typescript/bin/tsc", {}, "-p", ".");
     for (const file of ["hello/index.js", "visits/index.js", "jobs/index.js"]) {
       assert.ok(existsSync(join(project.path, "build", file)), file);
     }
   });
 
   it("has a configuration that loads the compiled modules", () => {
-    assert.match(run("morendo/dist/src/cli/main.js", "config", "check", "--config", "morendo.toml"), /./);
+    assert.match(run("morendo/dist/src/cli/main.js", {}, "config", "check", "--config", "morendo.toml"), /./);
   });
 
   it("has tests that pass", () => {
-    assert.match(run("mocha/bin/mocha.js", "--reporter", "spec"), /4 passing/);
+    assert.match(run("mocha/bin/mocha.js", {}, "--reporter", "spec"), /5 passing/);
+  });
+
+  it("has modules that a running server lists, unloads, loads and reloads", async () => {
+    const env = {
+      MORENDO_DATA: join(project.path, "data"),
+      MORENDO_C2S__LISTEN: "127.0.0.1:0",
+      MORENDO_C2S__LISTEN_TLS: "127.0.0.1:0",
+      MORENDO_S2S__LISTEN: "127.0.0.1:0",
+    };
+    const main = join(project.path, "node_modules/morendo/dist/src/cli/main.js");
+    const own = await temporaryFolder();
+    const command = [process.execPath, main, "start", "--config", "morendo.toml"] as const;
+    const server = new ServerProcess("the guide's server", own.path, [...command], { cwd: project.path, env });
+    const morendo = (...args: readonly string[]): string =>
+      run("morendo/dist/src/cli/main.js", env, ...args, "--config", "morendo.toml");
+    try {
+      await server.until(() => server.log.includes("listening  "), "word that it listens");
+      const listed = morendo("module", "list");
+      for (const name of ["hello", "visits", "jobs", "knock"]) assert.match(listed, new RegExp(`^${name} +path `, "m"));
+      morendo("module", "unload", "hello");
+      assert.doesNotMatch(morendo("module", "list"), /^hello /m);
+      morendo("module", "load", "./build/hello");
+      morendo("module", "reload", "visits");
+      assert.match(morendo("plan"), /before: jobs \(5s\)/);
+      morendo("stop");
+      assert.equal((await server.exited).code, 0, server.log);
+    } finally {
+      await server.stop();
+    }
   });
 
   it("names commands that exist", () => {
@@ -87,7 +117,7 @@ describe("docs/modules.md", function () {
     for (const words of commands) {
       const end = words.findIndex((word) => /^--|[./]/.test(word));
       const names = end < 0 ? words : words.slice(0, end);
-      const usage = run("morendo/dist/src/cli/main.js", ...names, "--help");
+      const usage = run("morendo/dist/src/cli/main.js", {}, ...names, "--help");
       // An argument such as a module's name stands behind the command.
       assert.match(usage, new RegExp(`^Usage: morendo ${names.slice(0, 2).join(" ")}\\b`), words.join(" "));
     }
