@@ -85,7 +85,7 @@ export {
   type SectionReaders,
 } from "./inheritance.ts";
 export { type KeeperOptions, type KeeperPort, keep } from "./keeper.ts";
-export { type KeptPort, keptSpawn } from "./kept-process.ts";
+export { isKept, type KeptPort, keptSpawn } from "./kept-process.ts";
 export {
   DEFAULT_LIMITS,
   Handover,

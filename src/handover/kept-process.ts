@@ -12,14 +12,19 @@ import { type ProcessEnd, type SpawnSuccessor, successorEnvironment } from "./su
 /** What a kept server needs of its own process; `process` satisfies it. */
 export type KeptPort = Pick<NodeJS.Process, "send" | "connected" | "channel" | "on">;
 
+/** Tells whether a keeper has started this process, which must then not become one itself. Ask before `keptSpawn`. */
+export function isKept(environment: Readonly<Record<string, string | undefined>>): boolean {
+  return environment[KEPT] !== undefined;
+}
+
 /**
  * Returns the way to start a successor when this process has a keeper, and undefined when it has none. The variable
  * that says so is removed from `environment`. Call it once, early.
  */
 export function keptSpawn(environment: Record<string, string | undefined>, port: KeptPort): SpawnSuccessor | undefined {
-  const isKept = environment[KEPT] !== undefined && port.send !== undefined;
+  const hasKeeper = isKept(environment) && port.send !== undefined;
   delete environment[KEPT];
-  return isKept ? new Keeper(port).spawn : undefined;
+  return hasKeeper ? new Keeper(port).spawn : undefined;
 }
 
 class Keeper {

@@ -58,6 +58,8 @@ async function at(place: string): Promise<void> {
   if (kind === "crash") throw new Error(`crashed at ${place}`);
   if (kind === "exit") process.exit(7);
   if (kind === "kill") process.kill(process.pid, "SIGKILL");
+  if (kind === "slow") await systemClock.sleep(500);
+  if (kind === "kill-soon") systemClock.setTimer(150, () => process.kill(process.pid, "SIGKILL"));
   if (kind === "hang") await systemClock.sleep(600_000);
 }
 

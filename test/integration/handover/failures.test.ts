@@ -139,4 +139,16 @@ describe("a restart whose predecessor is killed", function () {
       assert.equal(outcome.ok, true, `the orphan can be restarted: ${JSON.stringify(outcome)}`);
     });
   }
+
+  it("after its consent leaves a successor that serves", async () => {
+    const faults = { predecessorFault: "kill-soon@step-serving", successorFaults: ["slow@prepared"] };
+    scene = new HandoverScene({ settings: { ...LISTEN, ...faults } });
+    const { pid, addresses } = await scene.ready(1);
+    process.kill(pid, "SIGUSR2");
+    assert.equal((await scene.exited).signal, "SIGKILL");
+    const successor = await scene.ready(2);
+    assert.equal((await scene.line(2, "prepared")).text, "prepared agreed");
+    assert.equal((await scene.line(2, "serving")).text, "serving orphaned");
+    assert.equal(await ask(addresses[0] ?? ""), `2 ${successor.pid} 1 ping`);
+  });
 });
