@@ -13,7 +13,7 @@ import type { Session } from "../session.ts";
 import { AckRequests } from "./ack-requests.ts";
 import type { SessionSnapshot } from "./session-snapshot.ts";
 import { smAnswer, smResumed } from "./sm-elements.ts";
-import type { SmState, Unacked } from "./sm-state.ts";
+import { pack, type SmState, type Unacked } from "./sm-state.ts";
 
 /** A client connection as its session sees it. */
 export interface Connection {
@@ -312,6 +312,7 @@ export class ClientSession implements Session {
     this.#letAllIn();
     const now = this.#surroundings.clock.wallTime();
     this.#detachedAt = now;
+    sm.pack();
     this.#awaitClient(sm, now);
     this.#surroundings.detached(this);
     return true;
@@ -409,6 +410,7 @@ export class ClientSession implements Session {
       const copies = stanza === undefined ? undefined : this.#surroundings.copiesOf(stanza);
       sm.add({ text, copies, at: this.#surroundings.clock.wallTime() });
       if (connection === undefined) {
+        pack(text);
         this.#surroundings.grew(sm.size - size);
         return this.#isEnding || this.#isOver(sm, 1) ? this.end("") : undefined;
       }
