@@ -31,7 +31,8 @@ export async function deliver(message: Post, { patience, clock, random, signal, 
     if (failure === undefined) return;
     const { reason, isFinal } = failure;
     const tried = `${attempt} ${attempt === 1 ? "attempt" : "attempts"}`;
-    const error = new Error(`POST ${message.url} failed after ${tried}: ${reason}`);
+    // Only the origin: the rest of an address may be a secret, and reports are read by many.
+    const error = new Error(`POST to ${new URL(message.url).origin} failed after ${tried}: ${reason}`);
     if (isFinal || attempt >= patience.attempts || signal.aborted) throw error;
     const pause = patience.pauseMs * 2 ** (attempt - 1);
     const wait = pause / 2 + random.below(Math.ceil(pause / 2) + 1);

@@ -137,7 +137,7 @@ describe("drain-webhook", function () {
     ] as const) {
       const fared = participant(first, phase, name);
       assert.equal(fared?.outcome, "failed", name);
-      assert.match(fared.error ?? "", /POST http:\S+ failed after 2 attempts: status 503/);
+      assert.match(fared.error ?? "", /POST to http:\/\/127\.0\.0\.1:\d+ failed after 2 attempts: status 503/);
     }
     taken = [];
     answer = (response) => response.end();
