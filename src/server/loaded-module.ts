@@ -8,7 +8,6 @@ import type { Lease, LifecycleState, Participant, PhaseContext } from "../shutdo
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock, Timer } from "../util/clock.ts";
-import { Deadline } from "../util/deadline.ts";
 import { codeOf } from "../util/errors.ts";
 import type { Notifier } from "../util/events.ts";
 import type { Hooks } from "../util/hooks.ts";
@@ -191,18 +190,16 @@ export class LoadedModule implements ModuleApi {
       throw this.faults.refuse("MORENDO_MODULE_MISUSE", "phase", `"${timeout}" is not a duration such as "2s"`);
     }
     if (phase === "quit" && when === "after") {
-      const why = 'modules are unloaded after the work of "quit": take part "before" or "during" it';
+      const why = 'modules are unloaded in "quit": take part "before" it';
       throw this.faults.refuse("MORENDO_MODULE_MISUSE", "phase", why);
     }
     const name = this.#participantName(phase, options.name === undefined ? this.name : `${this.name}: ${options.name}`);
     this.#attach(phase, {
       name,
-      ...(when !== undefined && { when }),
+      // What the phase itself does at the end is unloading modules and closing the store.
+      ...(phase === "quit" ? { when: "before" } : when !== undefined && { when }),
       ...(timeoutMs !== undefined && { timeoutMs }),
-      run: (context) => {
-        if (phase !== "quit") return run(this.#contextFor(name, context));
-        return inHalfTheTime(this.clock, context, (half) => run(this.#contextFor(name, half)));
-      },
+      run: (context) => run(this.#contextFor(name, context)),
       ...(cancelled !== undefined && { cancelled: () => cancelled() }),
     });
   }
@@ -447,41 +444,6 @@ async function runListener(
   for (let done = 0; done < waiting.length; done++) await waiting[done];
   isOver = true;
   if (failures.length > 0) throw failures[0];
-}
-
-/**
- * Runs `work` with half of the time that is left, and rejects when it takes longer: the rest is for unloading modules and
- * closing the store, which must not be starved by a module.
- */
-async function inHalfTheTime(
-  clock: Clock,
-  context: PhaseContext<PhaseName>,
-  work: (context: PhaseContext<PhaseName>) => void | Promise<void>,
-): Promise<void> {
-  const deadline = new Deadline(clock, context.remaining() / 2);
-  const { phase, cause, reason } = context;
-  const hurry = (): void => deadline.shrink(0);
-  context.signal.addEventListener("abort", hurry);
-  const isLate = new Promise<true>((resolve) => deadline.signal.addEventListener("abort", () => resolve(true)));
-  try {
-    const done = work({
-      phase,
-      cause,
-      reason,
-      signal: deadline.signal,
-      deadline: deadline.at,
-      remaining: () => Math.min(deadline.remaining(), context.remaining()),
-      lease: (name) => context.lease(name),
-      progress: (progress) => context.progress(progress),
-    });
-    if (done === undefined) return;
-    // Observed in any case: one that fails late must not be an unhandled rejection.
-    if (await Promise.race([done.then(() => false), isLate]))
-      throw new Error("out of the time that modules have in quit");
-  } finally {
-    deadline.cancel();
-    context.signal.removeEventListener("abort", hurry);
-  }
 }
 
 function moduleStorage(store: Store, collection: string, faults: Faults): ModuleStorage {

@@ -192,8 +192,8 @@ export interface ModuleApi {
   /**
    * Takes part in a phase of the shutdown, at every stop until the module is unloaded. `run` is awaited; when its time is
    * over its signal aborts and the phase goes on without it, and it is named in the report, as is one that throws. One
-   * that is added while the phase is under way joins in. In `quit`, modules take part `before` or `during`, have half of
-   * the time that is left each time, and are unloaded and the store closed afterwards.
+   * that is added while the phase is under way joins in. The own work of `quit` is unloading
+   * modules and closing the store, so that modules take part `before` it, also if they say `during`.
    * Throws `MORENDO_PHASE_OVER` when the phase has ended, `MORENDO_MODULE_UNLOADED`, and `MORENDO_MODULE_MISUSE` for a
    * `timeout` that is no duration and for `after` `quit`.
    */
