@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import type { RawClient } from "../../src/testing/raw-client.ts";
+import { startServer, type TestServer } from "../../src/testing/start-server.ts";
 import { freeAddress, PORTS } from "../support/addresses.ts";
 import { TestDns } from "../support/dns.ts";
-import { InProcessServer } from "../support/in-process-server.ts";
 import { nodeXmppServerMissing, type RunningHost, SCENES, startHost } from "../support/node-xmpp-host.ts";
 import { skipWithReason } from "../support/subject.ts";
 
@@ -15,7 +15,7 @@ const FAR = "far.example";
 describe("morendo and a node-xmpp-server Router, by dialback without TLS", function () {
   this.timeout(60_000);
   let dns: TestDns;
-  let near: InProcessServer;
+  let near: TestServer;
   let far: RunningHost;
 
   before(function () {
@@ -25,11 +25,9 @@ describe("morendo and a node-xmpp-server Router, by dialback without TLS", funct
   beforeEach(async () => {
     dns = await TestDns.start();
     const address = await freeAddress();
-    near = await InProcessServer.start({
-      config: {
-        s2s: { listen: [`${address}:${PORTS.s2s}`], require_tls: false },
-        dns: { servers: [`${dns.address}:${dns.port}`] },
-      },
+    near = await startServer({
+      s2s: { listen: [`${address}:${PORTS.s2s}`], require_tls: false },
+      dns: { servers: [`${dns.address}:${dns.port}`] },
     });
     far = await startHost({ domain: FAR, program: SCENES, dns });
     dns.place(NEAR, { address, port: PORTS.s2s });

@@ -6,7 +6,7 @@ import { attributeOf, type RawClient, type RawClientOptions } from "../../src/te
 
 const SM = "urn:xmpp:sm:3";
 
-/** Where sessions are to be had; `InProcessServer` is one. */
+/** Where sessions are to be had; `TestServer` is one. */
 export interface Clients {
   client(options?: Partial<RawClientOptions>): RawClient;
 }

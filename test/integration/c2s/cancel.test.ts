@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { defineModule } from "../../../src/module.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 
 /** A module that holds `stop-accepting` for as long as it is let. */
 function holder(when: "before" | "after") {
@@ -38,18 +38,18 @@ function isOpen(port: number): Promise<boolean> {
 
 describe("a server whose stop is cancelled", function () {
   this.timeout(60_000);
-  let running: InProcessServer;
+  let running: TestServer;
   afterEach(() => running.dispose());
 
   it("serves as before, on the same ports, and those who were logged in have noticed nothing", async () => {
     const { definition, seen, held } = holder("after");
-    running = await InProcessServer.start({ modules: [definition] });
+    running = await startServer({}, { modules: [definition] });
     const { server } = running;
     const listening = server.status().listening;
     const juliet = await running.login("juliet", "balcony");
     const direct = await running.login("juliet", "chamber", { security: "direct" });
-    const port = running.port("c2s");
-    const directPort = running.port("c2s-tls");
+    const port = running.ports.c2s;
+    const directPort = running.ports.c2sTls;
     for (let round = 0; round < 3; round++) {
       const isHeld = held();
       const stopped = running.stop("a mistake");
@@ -80,7 +80,7 @@ describe("a server whose stop is cancelled", function () {
 
   it("turns away whoever comes while it does not accept, and takes them afterwards", async () => {
     const { definition, held } = holder("before");
-    running = await InProcessServer.start({ modules: [definition] });
+    running = await startServer({}, { modules: [definition] });
     const { server } = running;
     // Held before the listeners close: nothing has changed for anybody yet.
     const isHeld = held();
@@ -105,7 +105,7 @@ describe("a server whose stop is cancelled", function () {
         });
       },
     });
-    running = await InProcessServer.start({ modules: [definition] });
+    running = await startServer({}, { modules: [definition] });
     const stopped = running.stop();
     await isClosing;
     const result = await running.server.cancel({ reason: "too late", trigger: "test" });
@@ -118,9 +118,9 @@ describe("a server whose stop is cancelled", function () {
 
   it("names a listener whose port was taken meanwhile, and serves on by the others", async () => {
     const { definition, held } = holder("after");
-    running = await InProcessServer.start({ modules: [definition] });
+    running = await startServer({}, { modules: [definition] });
     const { server } = running;
-    const port = running.port("c2s");
+    const port = running.ports.c2s;
     const isHeld = held();
     const stopped = running.stop();
     await isHeld;

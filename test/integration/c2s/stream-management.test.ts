@@ -3,17 +3,17 @@
 
 import assert from "node:assert/strict";
 import { attributeOf, type RawClient } from "../../../src/testing/raw-client.ts";
-import { InProcessServer } from "../../support/in-process-server.ts";
+import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 import { SmClient } from "../../support/sm-client.ts";
 import { waitUntil } from "../../support/wire.ts";
 
 const SM = "urn:xmpp:sm:3";
 
 describe("stream management", () => {
-  let running: InProcessServer;
+  let running: TestServer;
 
   const hibernating = async (count = 1): Promise<void> => {
-    await waitUntil(() => running.server.status().hibernating === count, `${count} hibernating`);
+    await waitUntil(() => running.status.hibernating === count, `${count} hibernating`);
   };
   /** Messages that juliet finds when she logs in. */
   const offlineFor = async (username: string): Promise<string[]> => {
@@ -27,7 +27,7 @@ describe("stream management", () => {
   const bodyOf = (xml: string): string => /<body>([^<]*)<\/body>/.exec(xml)?.[1] ?? "";
 
   beforeEach(async () => {
-    running = await InProcessServer.start({ accounts: ["romeo", "juliet", "nurse"] });
+    running = await startServer({}, { accounts: ["romeo", "juliet", "nurse"] });
   });
 
   afterEach(() => running.dispose());
@@ -138,7 +138,7 @@ describe("stream management", () => {
         // Nobody saw juliet go or come.
         assert.ok(!romeo.raw.received.some(({ xml }) => xml.includes("unavailable")));
         if (how === "silence") assert.equal((await juliet.raw.ended).streamError, "conflict");
-        assert.equal(running.server.status().hibernating, 0);
+        assert.equal(running.status.hibernating, 0);
       });
     });
   }
@@ -156,7 +156,7 @@ describe("stream management", () => {
     romeo.message("juliet@a.test", "two");
     await romeo.carried();
     const before = Date.now();
-    await waitUntil(() => running.server.status().sessions === 1, "the session to end");
+    await waitUntil(() => running.status.sessions === 1, "the session to end");
     const messages = await offlineFor("juliet");
     assert.deepEqual(messages.map(bodyOf), ["one", "two"]);
     for (const xml of messages) {
@@ -195,9 +195,9 @@ describe("stream management", () => {
     romeo.message("juliet@a.test", "both");
     await Promise.all([one.got("both"), two.got("both")]);
     one.raw.reset();
-    await waitUntil(() => running.server.status().sessions === 2, "the first to end");
+    await waitUntil(() => running.status.sessions === 2, "the first to end");
     two.raw.reset();
-    await waitUntil(() => running.server.status().sessions === 1, "the second to end");
+    await waitUntil(() => running.status.sessions === 1, "the second to end");
     assert.deepEqual(two.bodies, ["both"]);
     assert.deepEqual((await offlineFor("juliet")).map(bodyOf), ["both"]);
   });
@@ -261,8 +261,8 @@ describe("stream management", () => {
     it("gives the session to one of those that ask at once", async () => {
       const juliet = await (await SmClient.start(running, "juliet", "1")).available();
       const all = await Promise.all(Array.from({ length: 5 }, () => SmClient.resume(running, juliet.identity)));
-      await waitUntil(() => running.server.status().connections === 1, "one to be left");
-      assert.equal(running.server.status().sessions, 1);
+      await waitUntil(() => running.status.connections === 1, "one to be left");
+      assert.equal(running.status.sessions, 1);
       for (const { answer } of all) assert.match(answer, /^<(resumed|stream:error)/);
       const romeo = await SmClient.start(running, "romeo", "1");
       romeo.message("juliet@a.test", "still there");

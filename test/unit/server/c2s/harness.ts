@@ -3,28 +3,28 @@
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../../src/testing/memory-network.ts";
 import type { RawClient, RawClientOptions } from "../../../../src/testing/raw-client.ts";
-import { InProcessServer } from "../../../support/in-process-server.ts";
+import { startServer, type TestConfig, type TestServer } from "../../../../src/testing/start-server.ts";
 
 /** A server, its clock and its network. */
 export class Scene {
   readonly clock: ManualClock;
   readonly network: MemoryNetwork;
-  readonly #running: InProcessServer;
+  readonly #running: TestServer;
 
-  private constructor(clock: ManualClock, network: MemoryNetwork, running: InProcessServer) {
+  private constructor(clock: ManualClock, network: MemoryNetwork, running: TestServer) {
     this.clock = clock;
     this.network = network;
     this.#running = running;
   }
 
-  static async open(accounts: readonly string[], c2s: Record<string, unknown> = {}): Promise<Scene> {
+  static async open(accounts: readonly string[], c2s: NonNullable<TestConfig["c2s"]> = {}): Promise<Scene> {
     const clock = new ManualClock();
     const network = new MemoryNetwork({ clock });
-    const running = await timePasses(clock, InProcessServer.start({ accounts, clock, network, config: { c2s } }));
+    const running = await timePasses(clock, startServer({ c2s }, { accounts, clock, network }));
     return new Scene(clock, network, running);
   }
 
-  get server(): InProcessServer["server"] {
+  get server(): TestServer["server"] {
     return this.#running.server;
   }
 
