@@ -6,6 +6,7 @@ import { Budget } from "../shutdown/budget.ts";
 import type { DrainReport, PhaseReport } from "../shutdown/report.ts";
 import type { LifecycleState, Participant, PhasePlan, When } from "../shutdown/types.ts";
 import { type Clock, sleepOn } from "../util/clock.ts";
+import type { ClosedSessions } from "./c2s/c2s.ts";
 import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
 import type { PlanNumbers } from "./plan-numbers.ts";
 
@@ -74,6 +75,7 @@ export interface PlanInput {
   readonly previous: DrainReport | undefined;
 }
 
+const COUNTED = ["answered", "unanswered", "cut", "hibernating"] as const satisfies (keyof ClosedSessions)[];
 const GROUPS: readonly When[] = ["before", "during", "after"];
 
 /** Returns the plan of a stop without the optional phases. */
@@ -173,8 +175,9 @@ function countsOf(
 /** How many sessions the report's section counts. */
 function closedSessions(section: unknown): number {
   if (typeof section !== "object" || section === null) return 0;
-  const counts = section as Readonly<Record<string, unknown>>;
-  return ["answered", "unanswered", "cut"].reduce((sum, name) => sum + (Number(counts[name]) || 0), 0);
+  const counts = section as Readonly<Partial<Record<keyof ClosedSessions, unknown>>>;
+  // Numbers if this program wrote it; an older one may have counted less.
+  return COUNTED.reduce((sum, name) => sum + (Number(counts[name]) || 0), 0);
 }
 
 /** Time stands still in a plan: each share is what it would be at once. */
