@@ -66,10 +66,9 @@ export async function resolveModule(entry: string, places: ModulePlaces): Promis
   }
   const resolved = await resolvePackage(name, base);
   if ("url" in resolved) return { entry, kind: "package", url: new URL(resolved.url) };
-  const among = mayBeOwn
-    ? `there is no module "${entry}" in ${folders.map((folder) => fileURLToPath(folder)).join(", ")}, and `
-    : "";
-  const message = `${among}no package "${name}" can be imported from ${base}: ${resolved.problem}`;
+  const where = folders.map((folder) => fileURLToPath(folder)).join(", ");
+  const first = mayBeOwn ? `there is no module "${entry}" in ${where}, and` : `module "${entry}":`;
+  const message = `${first} no package "${name}" can be imported from ${base}: ${resolved.problem}`;
   throw new MorendoError("MORENDO_MODULE_UNKNOWN", message);
 }
 

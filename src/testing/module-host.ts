@@ -8,6 +8,7 @@ import type { ModuleDefinition } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
 import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
 import { ModuleLoader } from "../server/module-loader.ts";
+import type { ModulePlaces } from "../server/module-resolver.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { Router } from "../server/router.ts";
@@ -104,8 +105,8 @@ export class ModuleHost {
   readonly loader: ModuleLoader;
   #wheel = new TimerWheel(this.clock);
 
-  /** Serves `hosts`, with modules from `folders` beside the server's own. */
-  constructor({ hosts = ["a.test"], folders = [] }: { hosts?: readonly string[]; folders?: readonly URL[] } = {}) {
+  /** Serves `hosts`, with modules from `folders` beside the server's own; paths and packages are looked for from `base`. */
+  constructor({ hosts = ["a.test"], ...places }: { readonly hosts?: readonly string[] } & ModulePlaces = {}) {
     const log = this.#log({});
     this.hooks = new Hooks((hook, owner, thrown) =>
       log.error({ err: thrown, hook, module: owner }, "a handler failed"),
@@ -141,7 +142,7 @@ export class ModuleHost {
       random: systemRandom,
       log,
       serverVersion: "1.2.3",
-      folders,
+      ...places,
       router: {
         route: (stanza) => this.router.route(stanza),
         isLocal: (jid) => this.router.isLocal(jid),
