@@ -15,7 +15,7 @@ const allowed = {
   sasl: ["util"],
   stream: ["util", "xml", "jid", "stanza", "net"],
   server: ["util", "xml", "jid", "stanza", "sasl", "stream", "net", "store", "config", "shutdown", "handover"],
-  control: ["util", "server", "shutdown", "config", "store", "jid", "net"],
+  control: ["util", "server", "shutdown", "handover", "config", "store", "jid", "net"],
   cli: [...layers, "shutdown", "handover"],
 };
 const rules = Object.entries(allowed).map(([room, rooms]) => ({

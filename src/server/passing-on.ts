@@ -68,7 +68,9 @@ export class PassingOn {
     const forget = lifecycle.on("state", ({ state }) => calledOff.abort(new Error(`the server is ${state}`)));
     const outcome = await handover.run({
       command,
-      listeners: [...c2s.passable, ...s2s.passable].flatMap(({ name, fd }) => (fd === undefined ? [] : { name, fd })),
+      listeners: [...c2s.passable, ...s2s.passable].flatMap(({ name, fd, handle }) =>
+        fd === undefined ? [] : { name, fd, handle },
+      ),
       offers: Object.entries(STATE_VERSIONS).map(([name, versions]) => ({ name, versions, required: true })),
       freeze: () => this.#freeze(),
       thaw: () => this.#thaw(),
