@@ -5,12 +5,37 @@ import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { OPTIONAL_PHASES, PHASES, POINT_OF_NO_RETURN } from "../../../src/server/phases.ts";
 import type { ShutdownPlan } from "../../../src/server/plan.ts";
 import { RawClient } from "../../../src/testing/raw-client.ts";
+import { startServer } from "../../../src/testing/start-server.ts";
 import type { ServerProcess } from "../../support/child.ts";
-import { folderWithConfig, morendo, startServer } from "./command.ts";
+import { folderWithConfig, morendo, startServer as startProcess } from "./command.ts";
 
 const PASSWORD = "orchard";
+
+describe("the plan of a server", () => {
+  it("has the phases as they are declared, and says which can be left out or taken back", async () => {
+    await using server = await startServer();
+    const { phases } = await server.server.plan();
+    const names = phases.map(({ name }) => name);
+    assert.deepEqual(names, PHASES);
+    assert.deepEqual(
+      phases.filter(({ optional }) => optional).map(({ name }) => name),
+      OPTIONAL_PHASES,
+    );
+    assert.equal(
+      phases.findIndex(({ cancellable }) => !cancellable),
+      names.indexOf(POINT_OF_NO_RETURN),
+    );
+  });
+
+  it("is refused when the server goes down already", async () => {
+    await using server = await startServer();
+    await server.stop();
+    await assert.rejects(server.server.plan(), { code: "MORENDO_STOPPING" });
+  });
+});
 
 describe("morendo plan", function () {
   this.timeout(120_000);
@@ -50,7 +75,7 @@ describe("morendo plan", function () {
   });
 
   async function start(): Promise<number> {
-    server = await startServer(folder);
+    server = await startProcess(folder);
     return Number(/c2s 127\.0\.0\.1:(\d+)/.exec((await morendo(folder, ["status"])).stdout)?.[1]);
   }
 
