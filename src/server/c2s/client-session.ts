@@ -12,7 +12,7 @@ import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
 import { AckRequests } from "./ack-requests.ts";
 import type { SessionSnapshot } from "./session-snapshot.ts";
-import { smAnswer, smResumed } from "./sm-elements.ts";
+import { SM_REQUEST, smAnswer, smResumed } from "./sm-elements.ts";
 import { pack, type SmState, type Unacked } from "./sm-state.ts";
 
 /** A client connection as its session sees it. */
@@ -96,6 +96,7 @@ export class ClientSession implements Session {
   #ended: Promise<void> | undefined;
   /** Our closing tag is to be answered: the answer tells what the client has read. */
   #isClosing = false;
+  #hasClosed = false;
   #hasClientClosed = false;
   #settled: Promise<void> | undefined;
 
@@ -271,7 +272,7 @@ export class ClientSession implements Session {
 
   /** The client closes the stream on `connection`, of its own accord or in answer to us. */
   clientClosing(connection: Connection): void {
-    if (this.#last !== connection || this.#isClosing) return;
+    if (this.#last !== connection || this.#hasClosed) return;
     this.#hasClientClosed = true;
     // XEP-0198 §7: so that it does not send again what has been carried.
     if (this.#sm !== undefined) connection.stream.send(smAnswer(this.#sm.handled.h));
@@ -372,7 +373,9 @@ export class ClientSession implements Session {
     this.#isClosing = connection !== undefined;
     await this.end(error.text ?? "");
     if (connection === undefined) return NO_CONNECTION;
-    if (this.#sm !== undefined) connection.stream.send(smAnswer(this.#sm.handled.h));
+    const sm = this.#sm;
+    if (sm !== undefined) connection.stream.send((sm.pending > 0 ? SM_REQUEST : "") + smAnswer(sm.handled.h));
+    this.#hasClosed = true;
     const end = await connection.stream.close({ error, timeoutMs });
     // The answer to our closing tag comes from somebody who has read what was before it (RFC 6120 §4.4).
     await this.#settle(end.peerClosed && !this.#hasClientClosed);

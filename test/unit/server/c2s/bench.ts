@@ -34,6 +34,8 @@ export class Bench {
   readonly told: string[] = [];
   /** What becomes of a message that is to be kept; at once unless a test says otherwise. */
   keep: (stanza: Stanza) => void | Promise<void> = () => undefined;
+  /** What modules do for a session that ends. */
+  seeOff: () => void | Promise<void> = () => undefined;
   readonly router: Router;
   readonly c2s: C2s;
   readonly #accounts: Accounts;
@@ -88,7 +90,10 @@ export class Bench {
       wheel: this.wheel,
       log: silentLog,
       moduleFeatures: () => [],
-      sessionEnding: async (session) => tell("ended")(session),
+      sessionEnding: async (session) => {
+        tell("ended")(session);
+        await this.seeOff();
+      },
       sessionBound: tell("bound"),
       sessionReachable: () => undefined,
       sessionDetached: tell("detached"),

@@ -26,7 +26,7 @@ describe("a managed session", () => {
   const sendTo = (to: string, body: string): void | Promise<void> =>
     bench.router.route(chat("romeo@b.test/1", to, body));
   const open = async (config: Record<string, unknown> = {}): Promise<void> => {
-    bench = await new Bench(config).open("juliet", "romeo");
+    bench = await new Bench(config).open("juliet", "romeo", "nurse");
   };
 
   afterEach(() => bench.close());
@@ -455,13 +455,13 @@ describe("a managed session", () => {
     await open({ close_timeout: "5s" });
     const polite = await start("juliet", "1");
     const mute = await start("romeo", "1", { answerClose: false });
-    const lost = await start("juliet", "2");
+    const lost = await start("nurse");
     polite.answers = mute.answers = false;
     lost.raw.reset();
     await bench.clock.advance(5);
     void sendTo("juliet@a.test/1", "read");
     void sendTo("romeo@a.test/1", "unread");
-    void sendTo("juliet@a.test/2", "missed");
+    void sendTo("nurse@a.test/1", "missed");
     await bench.clock.advance(5);
     await bench.pass(bench.shutDown());
     assert.deepEqual(bodies(bench.stored).toSorted(), ["missed", "unread"]);
@@ -470,6 +470,26 @@ describe("a managed session", () => {
     const last = polite.raw.received.slice(-2).map(({ xml }) => xml);
     assert.match(last[0] ?? "", /^<a .*h='1'/);
     assert.match(last[1] ?? "", /system-shutdown/);
+  });
+
+  it("does not take the closing tag of a client for an answer to ours when it came first", async () => {
+    await open();
+    const juliet = await start("juliet");
+    juliet.answers = false;
+    void sendTo("juliet@a.test/1", "unread");
+    await bench.clock.advance(5);
+    let seenOff = (): void => undefined;
+    bench.seeOff = () =>
+      new Promise((resolve) => {
+        seenOff = resolve;
+      });
+    const ended = bench.shutDown();
+    await bench.clock.advance(5);
+    juliet.raw.send("</stream:stream>");
+    await bench.clock.advance(5);
+    seenOff();
+    await bench.pass(ended);
+    assert.deepEqual(bodies(bench.stored), ["unread"]);
   });
 
   it("costs no timeout while nothing is owed to its client", async () => {
