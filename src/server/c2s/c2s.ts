@@ -101,6 +101,8 @@ export class C2s {
   #byAddress = new Map<string, number>();
   /** Sessions that have left the table and are still being seen off, by full JID. */
   #endings = new Map<string, Promise<void>>();
+  /** What `closeSessions` waits for. */
+  #closing = new Map<ClientStream | ClientSession, Promise<void>>();
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
   #resumption: Resumption;
@@ -227,7 +229,7 @@ export class C2s {
     const error = new StreamError("system-shutdown", context.reason);
     this.#mayHibernate = false;
     const all = shuffle([...this.#streams, ...this.#resumption.hibernating], this.#options.random);
-    const waiting = new Map<ClientStream | ClientSession, Promise<void>>();
+    const waiting = this.#closing;
     const total = all.length;
     let done = 0;
     const report = (): void => {
@@ -375,7 +377,9 @@ export class C2s {
   /** Ends every session and every connection now; resolves when what the clients have not acknowledged has its fate. */
   async destroy(): Promise<void> {
     this.#mayHibernate = false;
-    const ends = [...this.#resumption.hibernating].map((session) => session.end(""));
+    // Those that `closeSessions` had no time to wait for are among them.
+    const ends = [...this.#closing.values()];
+    for (const session of this.#resumption.hibernating) ends.push(session.end(""));
     for (const { session, stream } of this.#streams) {
       stream.destroy();
       if (session !== undefined) ends.push(session.end(""));
