@@ -1,5 +1,6 @@
 // A whole server on a clock moved by hand and a network in memory, and clients with stream management on it.
 
+import { MemoryStore } from "../../../../src/store/memory.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../../src/testing/memory-network.ts";
 import type { RawClient, RawClientOptions } from "../../../../src/testing/raw-client.ts";
@@ -17,10 +18,15 @@ export class Scene {
     this.#running = running;
   }
 
-  static async open(accounts: readonly string[], c2s: NonNullable<TestConfig["c2s"]> = {}): Promise<Scene> {
+  /** Starts a server with these accounts; those that `store` has already are not to be named. */
+  static async open(
+    accounts: readonly string[],
+    c2s: NonNullable<TestConfig["c2s"]> = {},
+    store = new MemoryStore(),
+  ): Promise<Scene> {
     const clock = new ManualClock();
     const network = new MemoryNetwork({ clock });
-    const running = await timePasses(clock, startServer({ c2s }, { accounts, clock, network }));
+    const running = await timePasses(clock, startServer({ c2s }, { accounts, clock, network, store }));
     return new Scene(clock, network, running);
   }
 
@@ -45,6 +51,11 @@ export class Scene {
       if (ms > 600_000) throw new Error(`waited in vain for: ${what}`);
       await this.clock.advance(50);
     }
+  }
+
+  /** Stops the server as an operator does. */
+  async stop(): Promise<void> {
+    await timePasses(this.clock, this.#running.stop(), 50);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { MemoryStore } from "../../../../src/store/memory.ts";
 import { attributeOf, type RawClient } from "../../../../src/testing/raw-client.ts";
 import { Scene } from "./harness.ts";
 
@@ -27,6 +28,8 @@ class Wanderer {
   /** What may come twice: the session in which it came first was lost before it could be acknowledged. */
   readonly uncertain = new Set<string>();
   readonly disorder: string[] = [];
+  /** The messages that the server says it has carried. */
+  readonly carried = new Set<string>();
 
   constructor(scene: Scene, { name, peer, isMute }: { name: string; peer: string; isMute: boolean }) {
     this.#scene = scene;
@@ -55,18 +58,24 @@ class Wanderer {
       const { xml } = await raw.waitFor((text) => /^<(resumed|failed)/.test(text));
       const h = Number(attributeOf(xml, "h"));
       assert.ok(!Number.isNaN(h), xml);
+      this.#noteCarried(h);
       const again = this.#sent.slice(h);
       if (xml.startsWith("<resumed")) {
         this.#sent.length = h;
         for (const text of again) this.#say(text);
         return;
       }
-      for (const body of this.#read.slice(this.#told)) this.uncertain.add(body);
+      this.doubt();
       await this.#begin(raw);
       for (const text of again) this.#say(text);
       return;
     }
     await this.#begin(raw);
+  }
+
+  /** The session is over: what it has read and not surely acknowledged may come again. */
+  doubt(): void {
+    for (const body of this.#read.slice(this.#told)) this.uncertain.add(body);
   }
 
   send(body: string): void {
@@ -109,8 +118,16 @@ class Wanderer {
     this.#raw?.send(text);
   }
 
+  #noteCarried(h: number): void {
+    for (const text of this.#sent.slice(0, h)) {
+      const body = /<body>([^<]*)<\/body>/.exec(text)?.[1];
+      if (body !== undefined) this.carried.add(body);
+    }
+  }
+
   #note(raw: RawClient, xml: string): void {
     if (raw !== this.#raw) return;
+    if (xml.startsWith("<a ")) this.#noteCarried(Number(attributeOf(xml, "h")));
     if (xml.startsWith("<enabled")) {
       this.#handled = 0;
       this.#counts = true;
@@ -134,7 +151,10 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("acknowledge" as const) }) },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constant("leave" as const), how: fc.constantFrom("reset", "fin", "silence") }),
+    arbitrary: fc.record({
+      do: fc.constant("leave" as const),
+      how: fc.constantFrom("reset" as const, "fin" as const, "silence" as const),
+    }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("connect" as const) }) },
   {
@@ -143,56 +163,95 @@ const step = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constant(MAX_S * 2_000) }) },
 );
-const plan = fc.array(fc.record({ who: fc.constantFrom(0, 1), step }), { minLength: 1, maxLength: 40 });
+const plan = fc.array(fc.record({ who: fc.constantFrom(0, 1), step }), { minLength: 1, maxLength: 25 });
+
+type Steps = typeof plan extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** Has two clients go by `steps`, and returns them and how many messages each has sent. */
+async function play(scene: Scene, steps: Steps, mute: readonly [boolean, boolean]): Promise<[Wanderer[], number[]]> {
+  const all = [
+    new Wanderer(scene, { name: "romeo", peer: "juliet@a.test", isMute: mute[0] }),
+    new Wanderer(scene, { name: "juliet", peer: "romeo@a.test/1", isMute: mute[1] }),
+  ];
+  for (const one of all) await scene.pass(one.connect());
+  await scene.clock.advance(10);
+  const counts = [0, 0];
+  for (const { who, step: next } of steps) {
+    const one = all[who] as Wanderer;
+    if (next.do === "send") {
+      for (let index = 0; index < next.count; index++) {
+        if (!one.connected) continue;
+        const number = (counts[who] ?? 0) + 1;
+        counts[who] = number;
+        one.send(`${who === 0 ? "r" : "j"}${number}`);
+      }
+    } else if (next.do === "acknowledge") await scene.pass(one.acknowledge());
+    else if (next.do === "leave") one.leave(next.how);
+    else if (next.do === "connect") await scene.pass(one.connect());
+    else await scene.clock.advance(next.ms);
+  }
+  return [all, counts];
+}
+
+/** Those of `bodies` that are there more than once although that is not `allowed`. */
+function doubled(bodies: readonly string[], allowed: ReadonlySet<string>): string[] {
+  return bodies.filter((body, index) => bodies.indexOf(body) !== index && !allowed.has(body));
+}
+
+const CONFIG = { sm_max: `${MAX_S}s`, sm_ack_timeout: "5s", stall_timeout: "5s", close_timeout: "1s" };
+const mute = fc.tuple(fc.boolean(), fc.boolean());
 
 describe("stream management, whatever the clients and the network do", () => {
   it("delivers each message once, in order, and twice only what nobody could know had arrived", async function () {
     this.timeout(120_000);
-    const property = fc.asyncProperty(plan, fc.tuple(fc.boolean(), fc.boolean()), async (steps, mute) => {
-      const config = { sm_max: `${MAX_S}s`, sm_ack_timeout: "5s", stall_timeout: "5s", close_timeout: "1s" };
-      const scene = await Scene.open(["romeo", "juliet"], config);
+    const property = fc.asyncProperty(plan, mute, async (steps, isMute) => {
+      const scene = await Scene.open(["romeo", "juliet"], CONFIG);
       try {
-        const all = [
-          new Wanderer(scene, { name: "romeo", peer: "juliet@a.test", isMute: mute[0] }),
-          new Wanderer(scene, { name: "juliet", peer: "romeo@a.test/1", isMute: mute[1] }),
-        ];
-        for (const one of all) await scene.pass(one.connect());
-        await scene.clock.advance(10);
-        const counts = [0, 0];
-        for (const { who, step: next } of steps) {
-          const one = all[who] as Wanderer;
-          if (next.do === "send") {
-            for (let index = 0; index < next.count; index++) {
-              if (!one.connected) continue;
-              const number = (counts[who] ?? 0) + 1;
-              counts[who] = number;
-              one.send(`${who === 0 ? "r" : "j"}${number}`);
-            }
-          } else if (next.do === "acknowledge") await scene.pass(one.acknowledge());
-          else if (next.do === "leave") one.leave(next.how as "reset" | "fin" | "silence");
-          else if (next.do === "connect") await scene.pass(one.connect());
-          else await scene.clock.advance(next.ms);
-        }
+        const [all, counts] = await play(scene, steps, isMute);
         for (const one of all) await scene.pass(one.connect());
         await scene.clock.advance(5_000);
         for (const [who, one] of all.entries()) {
-          const sent = Array.from(
-            { length: counts[1 - who] ?? 0 },
-            (_, index) => `${who === 0 ? "j" : "r"}${index + 1}`,
-          );
-          assert.deepEqual([...new Set(one.received)].toSorted(), sent.toSorted(), "each message arrives");
-          const doubled = one.received.filter((body, index) => one.received.indexOf(body) !== index);
-          assert.deepEqual(
-            doubled.filter((body) => !one.uncertain.has(body)),
-            [],
-            "none arrives twice",
-          );
+          const name = who === 0 ? "j" : "r";
+          const sent = Array.from({ length: counts[1 - who] ?? 0 }, (_, index) => `${name}${index + 1}`);
+          assert.deepEqual(new Set(one.received), new Set(sent), "each message arrives");
+          assert.deepEqual(doubled(one.received, one.uncertain), [], "none arrives twice");
           assert.deepEqual(one.disorder, []);
         }
       } finally {
         await scene.close();
       }
     });
-    await fc.assert(property, { numRuns: 60 });
+    await fc.assert(property, { numRuns: 50 });
+  });
+
+  it("has everything that was carried read or stored when the server goes down at any moment", async function () {
+    this.timeout(120_000);
+    const property = fc.asyncProperty(plan, mute, async (steps, isMute) => {
+      const store = new MemoryStore();
+      const scene = await Scene.open(["romeo", "juliet"], CONFIG, store);
+      let next: Scene | undefined;
+      try {
+        const [all] = await play(scene, steps, isMute);
+        await scene.stop();
+        next = await Scene.open([], CONFIG, store.afterCrash());
+        for (const [who, one] of all.entries()) {
+          one.doubt();
+          const found: string[] = [];
+          const reader = next.client({ username: who === 0 ? "romeo" : "juliet", resource: "reader" });
+          reader.onElement = (xml) => found.push(...(/<body>([^<]*)<\/body>/.exec(xml)?.slice(1) ?? []));
+          await next.pass(reader.login());
+          reader.presence();
+          await next.clock.advance(1_000);
+          const there = [...one.received, ...found];
+          const missing = [...(all[1 - who]?.carried ?? [])].filter((body) => !there.includes(body));
+          assert.deepEqual(missing, [], "what was carried is there");
+          assert.deepEqual(doubled(there, one.uncertain), [], "and not twice");
+        }
+      } finally {
+        await scene.close();
+        await next?.close();
+      }
+    });
+    await fc.assert(property, { numRuns: 50 });
   });
 });
