@@ -7,7 +7,7 @@ import type { Element } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import { type StreamHeader, StreamParser, type XmlFault } from "../../xml/stream-parser.ts";
 import type { PeerRecord, SeenKind } from "./record.ts";
-import type { Rule, Rules, Step } from "./script.ts";
+import type { Act, Rule, Rules, Step } from "./script.ts";
 
 const LIMITS = { maxStanzaBytes: 16_000_000, maxDepth: 256, maxAttributes: 256 };
 
@@ -89,7 +89,7 @@ export abstract class PeerConnection {
         },
         onElement: (element) => {
           if (this.over) return;
-          this.context.record.add({ ...this.#name, kind: "element", text: element.toString(), element });
+          this.context.record.add({ ...this.#name, kind: "element", text: "", element });
           this.onElement(element);
         },
         onEndTag: () => {
@@ -176,7 +176,7 @@ export abstract class PeerConnection {
   /** Does a step as the script has it, now or later. */
   protected step(step: Step, acts: StepActs): void {
     const rule = this.context.rules.take(step, this.side);
-    this.later(rule.delayMs ?? 0, () => this.#act(rule, acts));
+    this.later(rule.delayMs ?? 0, () => this.#act(rule.act ?? "ordinary", rule, acts));
   }
 
   /** Does something after a while, unless the connection is gone by then. */
@@ -213,9 +213,9 @@ export abstract class PeerConnection {
     return { connection: this.number, side: this.side };
   }
 
-  #act(rule: Rule, { ordinary, refuse, element }: StepActs): void {
-    const { act = "ordinary" } = rule;
-    if (typeof act === "function") return act(this, element);
+  #act(act: Act, rule: Rule, acts: StepActs): void {
+    const { ordinary, refuse, element } = acts;
+    if (typeof act === "function") return this.#act(act(this, element) ?? "ignore", rule, acts);
     if (typeof act === "object") return this.send(act.say);
     switch (act) {
       case "ordinary":

@@ -31,8 +31,29 @@ export interface Seen {
   /** Whether the peer accepted it or dialled it. */
   readonly side: "in" | "out";
   readonly kind: SeenKind;
+  /** What came or was written; of an element, its XML. */
   readonly text: string;
   readonly element?: Element;
+}
+
+/** An element that came; its text is made only when somebody wants to see it. */
+class SeenElement implements Seen {
+  readonly at: number;
+  readonly connection: number;
+  readonly side: "in" | "out";
+  readonly kind = "element";
+  readonly element: Element;
+
+  constructor(at: number, { connection, side }: Omit<Seen, "at">, element: Element) {
+    this.at = at;
+    this.connection = connection;
+    this.side = side;
+    this.element = element;
+  }
+
+  get text(): string {
+    return this.element.toString();
+  }
 }
 
 /** Everything that happened to one peer. */
@@ -47,7 +68,9 @@ export class PeerRecord {
   }
 
   add(entry: Omit<Seen, "at">): void {
-    this.seen.push({ at: this.#clock.now(), ...entry });
+    const at = this.#clock.now();
+    const { element } = entry;
+    this.seen.push(element === undefined ? { at, ...entry } : new SeenElement(at, entry, element));
     this.#waits.tell();
   }
 

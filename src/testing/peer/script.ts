@@ -39,8 +39,11 @@ export type Step =
   | "closing"
   | "end";
 
-/** Something of the test's own in place of a step; `element` is what the step answers, if it is an element. */
-export type Custom = (connection: PeerConnection, element: Element | undefined) => void;
+/**
+ * Something of the test's own in place of a step; `element` is what the step answers, if it is an element. Returning
+ * an act, such as `ordinary`, has that done next.
+ */
+export type Custom = (connection: PeerConnection, element: Element | undefined) => Act | undefined;
 
 /**
  * What to do in place of a step. `ignore`: nothing, ever. `refuse`: what the protocol has for "no". `reset`: break the

@@ -2,21 +2,21 @@ import assert from "node:assert/strict";
 import { TcpNetwork } from "../../../src/net/tcp.ts";
 import type { Network, Transport } from "../../../src/net/transport.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import type { PeerConnection } from "../../../src/testing/peer/connection.ts";
+import type { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { silentLog } from "../../../src/util/log.ts";
 import { NS } from "../../../src/xml/ns.ts";
 import { TestAuthority } from "../../support/certificates.ts";
 import {
   advanceUntil,
+  answersPingsOf,
   certificatesOf,
-  OFFERS_SM,
-  type PeerConnection,
+  type PeerSetup,
   phaseOf,
-  pong,
   type Routes,
-  type Script,
-  ScriptedPeer,
   Side,
   type SideOptions,
+  startPeer,
   until,
 } from "../../unit/server/s2s/harness.ts";
 
@@ -79,8 +79,8 @@ describe("a hostile server", () => {
     a = await new Side({ host: "a.test", clock, routes, network, ...options }).start();
   }
 
-  async function peer(domain: string, script: Script = {}): Promise<ScriptedPeer> {
-    const started = await new ScriptedPeer(domain, script).start(new TcpNetwork({ clock, log: silentLog }), routes);
+  async function peer(domain: string, setup: PeerSetup = {}): Promise<ScriptedPeer> {
+    const started = await startPeer(domain, { clock, routes }, setup);
     peers.push(started);
     return started;
   }
@@ -118,11 +118,7 @@ describe("a hostile server", () => {
       it(`gains nothing by an answer ${what}`, async () => {
         await start();
         await peer("b.test", {
-          onElement: (element, connection) => {
-            if (!element.is("verify", NS.dialback)) return true;
-            connection.send(answer(element.attrs.id ?? ""));
-            return false;
-          },
+          script: { verify: (_connection, element) => ({ say: answer(element?.attrs.id ?? "") }) },
         });
         const writer = await connect();
         writer.send(OPEN + KEY);
@@ -149,29 +145,17 @@ describe("a hostile server", () => {
       const b = await peer("b.test");
       const connection = await ourStreamTo(b);
       connection.send(message("m1") + ASK);
-      let answered = "";
-      b.script = {
-        onElement: (element) => {
-          if (element.is("a", NS.sm)) answered = element.attrs.h ?? "";
-        },
-      };
-      await until(() => answered === "0", "the stream was read so far");
+      await until(() => b.seen.some(({ element }) => element?.is("a", NS.sm)), "the stream was read so far");
+      assert.equal(b.seen.find(({ element }) => element?.is("a", NS.sm))?.element?.attrs.h, "0");
       assert.equal(a.delivered.length, 0);
     });
 
     it("is not taken for a domain whose key was shown before TLS began", async () => {
       await start();
-      let held = "";
-      await peer("b.test", {
-        onElement: (element) => {
-          if (!element.is("verify", NS.dialback)) return true;
-          held = element.attrs.id ?? "";
-          return false;
-        },
-      });
+      const b = await peer("b.test", { script: { verify: "ignore" } });
       const writer = await connect();
       writer.send(OPEN + KEY);
-      await until(() => held !== "", "the key is being verified");
+      await until(() => b.seen.some(({ element }) => element?.is("verify", NS.dialback)), "the key is being verified");
       writer.send(`<starttls xmlns='${NS.tls}'/>`);
       await until(() => writer.text().includes("[closed]"), "closed");
       assert.doesNotMatch(writer.text(), /<proceed/);
@@ -275,7 +259,7 @@ describe("a hostile server", () => {
 
     it("has its questions about keys given up when it goes", async () => {
       await start();
-      const b = await peer("b.test", { onElement: (element) => !element.is("verify", NS.dialback) });
+      const b = await peer("b.test", { script: { verify: "ignore" } });
       const writer = await connect();
       writer.send(OPEN + KEY);
       await until(() => b.connections.length === 1, "b.test is being asked");
@@ -388,12 +372,8 @@ describe("a hostile server", () => {
       it(`breaks it by acknowledging ${JSON.stringify(h)}, and each stanza has one fate`, async () => {
         await start();
         const b = await peer("b.test", {
-          features: OFFERS_SM,
-          onElement: (element, connection) => {
-            if (!element.is("r", NS.sm)) return true;
-            connection.send(`<a xmlns='${NS.sm}' h='${h}'/>`);
-            return false;
-          },
+          abilities: { sm: true },
+          script: { ack: { act: { say: `<a xmlns='${NS.sm}' h='${h}'/>` } } },
         });
         a.message("m1", "x@b.test");
         await advanceUntil(clock, () => a.fates.length === 1, "it has its fate", 60_000);
@@ -405,11 +385,7 @@ describe("a hostile server", () => {
 
     it("does no harm by acknowledgements that were not agreed on", async () => {
       await start();
-      const b = await peer("b.test", {
-        onElement: (element) => {
-          if (element.getChild("ping", NS.ping) !== undefined) pong(element, a);
-        },
-      });
+      const b = await peer("b.test", { script: { pong: answersPingsOf(() => a) } });
       const connection = await ourStreamTo(b);
       connection.send(`<a xmlns='${NS.sm}' h='1'/><a xmlns='${NS.sm}' h='x'/><enabled xmlns='${NS.sm}'/>`);
       await advanceUntil(clock, () => a.fates.length === 1, "proved", 60_000);
@@ -419,12 +395,8 @@ describe("a hostile server", () => {
 
     it("gets nothing by features that never end", async () => {
       await start();
-      await peer("b.test", {
-        onHeader: (connection) => {
-          connection.send(`${OPENING} id='1' version='1.0'><stream:features>${"<x xmlns='urn:x'/>".repeat(40_000)}`);
-          return false;
-        },
-      });
+      const endless = `${OPENING} id='1' version='1.0'><stream:features>${"<x xmlns='urn:x'/>".repeat(40_000)}`;
+      await peer("b.test", { script: { header: { act: { say: endless } } } });
       a.message("m1", "x@b.test");
       await until(() => a.returned.length === 1, "it came back");
       assert.deepEqual(a.returned, ["m1 remote-server-timeout"]);
@@ -433,7 +405,7 @@ describe("a hostile server", () => {
     it("is left behind when it sends for ever after our end", async () => {
       await start();
       let sending = true;
-      const b = await peer("b.test", { onClosing: () => false });
+      const b = await peer("b.test", { script: { closing: "ignore" } });
       const connection = await ourStreamTo(b);
       const writer = await authenticated();
       const phase = phaseOf(clock, 20_000);
@@ -457,14 +429,10 @@ describe("a hostile server", () => {
 
     it("is told once that the key was refused, whatever it says about why", async () => {
       await start();
-      const b = await peer("b.test", {
-        onElement: (element, connection) => {
-          if (!element.is("result", NS.dialback)) return true;
-          connection.send("<db:result from='b.test' to='a.test' type='error'><error><x/></error></db:result>");
-          connection.send("<db:result from='b.test' to='a.test' type='valid'/>");
-          return false;
-        },
-      });
+      const say =
+        "<db:result from='b.test' to='a.test' type='error'><error><x/></error></db:result>" +
+        "<db:result from='b.test' to='a.test' type='valid'/>";
+      const b = await peer("b.test", { script: { dialback: { act: { say } } } });
       a.message("m1", "x@b.test");
       await until(() => a.returned.length === 1, "it came back");
       assert.deepEqual(a.returned, ["m1 remote-server-timeout"]);

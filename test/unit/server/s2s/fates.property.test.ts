@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { TcpNetwork } from "../../../../src/net/tcp.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
-import { silentLog } from "../../../../src/util/log.ts";
-import { NS } from "../../../../src/xml/ns.ts";
-import { advanceUntil, OFFERS_SM, phaseOf, pong, type Routes, type Script, ScriptedPeer, Side } from "./harness.ts";
+import type { Custom } from "../../../../src/testing/peer/script.ts";
+import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
+import { advanceUntil, answersPingsOf, type PeerSetup, phaseOf, type Routes, Side, startPeer } from "./harness.ts";
 
 const BEHAVIOURS = [
   "acks",
@@ -20,26 +19,26 @@ const BEHAVIOURS = [
 type Behaviour = (typeof BEHAVIOURS)[number];
 
 /** A peer of a kind; `after` counts the stanzas before it does what it does, `times` how often it does it. */
-function scriptOf(behaviour: Behaviour, after: number, times: number, side: () => Side): Script {
+function setupOf(behaviour: Behaviour, after: number, times: number, side: () => Side): PeerSetup {
+  const answers =
+    behaviour === "no-proof" || behaviour === "no-closing" ? ({} as const) : { pong: answersPingsOf(side) };
   let left = times;
+  /** What is done `times` times when a connection has brought enough. */
+  const failing =
+    (fails: "reset" | "close"): Custom =>
+    ({ handled }) => {
+      if (handled < after || left === 0) return "ordinary";
+      left--;
+      return fails;
+    };
   return {
-    features: behaviour === "acks" ? OFFERS_SM : "",
-    ...(behaviour === "mute" ? { onHeader: () => false } : {}),
-    ...(behaviour === "no-closing" ? { onClosing: () => false } : {}),
-    onElement: (element, connection) => {
-      const fails = connection.handled >= after && left > 0;
-      if (fails && behaviour === "resets") {
-        left--;
-        connection.tearDown();
-        return false;
-      }
-      if (fails && behaviour === "closes-first") {
-        left--;
-        connection.send("</stream:stream>");
-      }
-      const pings = element.getChild("ping", NS.ping) !== undefined;
-      if (pings && behaviour !== "no-proof" && behaviour !== "no-closing") pong(element, side());
-      return true;
+    abilities: { sm: behaviour === "acks" },
+    script: {
+      ...answers,
+      ...(behaviour === "mute" ? { header: "ignore" } : {}),
+      ...(behaviour === "no-closing" ? { closing: "ignore" } : {}),
+      ...(behaviour === "resets" ? { stanza: failing("reset") } : {}),
+      ...(behaviour === "closes-first" ? { stanza: failing("close") } : {}),
     },
   };
 }
@@ -64,7 +63,6 @@ describe("the fate of every stanza", () => {
       fc.constantFrom(500, 5_000, 20_000),
       async (domains, sendersPresent, waitMs, budgetMs) => {
         const clock = new ManualClock();
-        const network = new TcpNetwork({ clock, log: silentLog });
         const routes: Routes = new Map();
         const a = await new Side({ host: "a.test", clock, routes, sendersPresent }).start();
         const peers: ScriptedPeer[] = [];
@@ -73,12 +71,8 @@ describe("the fate of every stanza", () => {
           const domain = `d${index}.test`;
           if (behaviour === "refuses") routes.set(domain, { host: "127.0.0.1", port: 1 });
           else if (behaviour !== "unknown") {
-            peers.push(
-              await new ScriptedPeer(
-                domain,
-                scriptOf(behaviour, after, times, () => a),
-              ).start(network, routes),
-            );
+            const setup = setupOf(behaviour, after, times, () => a);
+            peers.push(await startPeer(domain, { clock, routes }, setup));
           }
           for (let n = 0; n < messages; n++) a.message(`m${n}`, `x@${domain}`);
           a.presence(presences, `x@${domain}`, "unavailable");

@@ -1,28 +1,26 @@
-// Two kinds of parties for the tests of s2s, on loopback: `Side` is the real thing with a stand-in for the router, and
-// `ScriptedPeer` is a server that does exactly what a test tells it to, also what no server should.
+// The parties of the tests of s2s, on loopback: `Side` is the real thing with a stand-in for the router; the other servers
+// are scripted peers of the test kit.
 
 import { configSchema } from "../../../../src/config/schema.ts";
 import type { NameServer } from "../../../../src/net/name-server.ts";
 import { Resolver } from "../../../../src/net/resolver.ts";
 import { TcpNetwork } from "../../../../src/net/tcp.ts";
 import { makeContext } from "../../../../src/net/tls-contexts.ts";
-import type { Accepted, CertificateSource, Listener, Network, Transport } from "../../../../src/net/transport.ts";
+import type { CertificateSource, Network } from "../../../../src/net/transport.ts";
 import { S2s } from "../../../../src/server/s2s/s2s.ts";
 import type { Evidence, Fate, PhaseContext, Progress } from "../../../../src/shutdown/types.ts";
 import type { Stanza } from "../../../../src/stanza/stanza.ts";
 import { errorReply, resultOf } from "../../../../src/stanza/stanza-error.ts";
 import type { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import type { Custom, Script } from "../../../../src/testing/peer/script.ts";
+import { ScriptedPeer, type ScriptedPeerOptions } from "../../../../src/testing/scripted-peer.ts";
 import type { Clock } from "../../../../src/util/clock.ts";
 import { Deadline } from "../../../../src/util/deadline.ts";
 import { silentLog } from "../../../../src/util/log.ts";
 import { systemRandom } from "../../../../src/util/random.ts";
 import type { Element } from "../../../../src/xml/element.ts";
-import { NS } from "../../../../src/xml/ns.ts";
-import { type StreamHeader, StreamParser } from "../../../../src/xml/stream-parser.ts";
 import { TestAuthority } from "../../../support/certificates.ts";
 import { stanza } from "../../../support/stanzas.ts";
-
-const LIMITS = { maxStanzaBytes: 1_000_000, maxDepth: 64, maxAttributes: 64 };
 
 /** A certificate for `host` issued by `authority`, trusting what `authority` issued. */
 export function certificatesOf(host: string, authority: TestAuthority): CertificateSource {
@@ -200,132 +198,40 @@ export async function advanceUntil(
   }
 }
 
-/** What a scripted peer does with a connection; what is left out is what a good server does. */
-export interface Script {
-  /** Features offered beside dialback. */
-  readonly features?: string;
-  readonly version?: string;
-  /** Sees each stanza and each ack request; return false to keep the peer from its ordinary answer. */
-  onElement?(element: Element, connection: PeerConnection): boolean | undefined;
-  onHeader?(connection: PeerConnection): boolean | undefined;
-  onClosing?(connection: PeerConnection): boolean | undefined;
+/** What is different about a peer of these tests. */
+export interface PeerSetup {
+  readonly script?: Script;
+  readonly abilities?: ScriptedPeerOptions["abilities"];
 }
 
-/** One connection to a scripted peer. */
-export class PeerConnection {
-  readonly transport: Transport;
-  readonly stanzas: Element[] = [];
-  header: StreamHeader | undefined;
-  handled = 0;
-
-  constructor(transport: Transport) {
-    this.transport = transport;
-  }
-
-  /** True once the test has torn it down: what still came is not handled. */
-  gone = false;
-  /** True once the connection is over. */
-  over = false;
-
-  send(text: string): void {
-    if (!this.gone) this.transport.write(text);
-  }
-
-  tearDown(): void {
-    this.gone = true;
-    this.transport.destroy();
-  }
+/** Starts a peer that believes every dialback key, offers no acknowledgements and answers no pings unless told to. */
+export async function startPeer(
+  domain: string,
+  surroundings: { readonly clock: Clock; readonly routes: Routes },
+  { script = {}, abilities = {} }: PeerSetup = {},
+): Promise<ScriptedPeer> {
+  const { clock, routes } = surroundings;
+  const peer = await ScriptedPeer.start({
+    domain,
+    clock,
+    trusting: true,
+    script: { pong: "ignore", ...script },
+    abilities: { sm: false, ...abilities },
+  });
+  routes.set(domain, { host: "127.0.0.1", port: Number(peer.address.split(":")[1]) });
+  return peer;
 }
 
-/** A server under a test's control. It accepts every dialback key and calls every key valid. */
-export class ScriptedPeer {
-  readonly domain: string;
-  readonly connections: PeerConnection[] = [];
-  script: Script;
-  #listener: Listener | undefined;
-
-  constructor(domain: string, script: Script = {}) {
-    this.domain = domain;
-    this.script = script;
-  }
-
-  async start(network: Network, routes: Routes): Promise<this> {
-    this.#listener = await network.listen({ host: "127.0.0.1", port: 0 }, (accepted) => this.#accept(accepted));
-    routes.set(this.domain, { host: "127.0.0.1", port: this.#listener.port });
-    return this;
-  }
-
-  async stop(): Promise<void> {
-    await this.#listener?.close();
-    for (const { transport } of this.connections) transport.destroy();
-  }
-
-  /** Every stanza that came, over all connections, without pings. */
-  get stanzas(): Element[] {
-    return this.connections.flatMap((connection) => connection.stanzas);
-  }
-
-  #accept({ transport }: Accepted): void {
-    const connection = new PeerConnection(transport);
-    this.connections.push(connection);
-    const parser = new StreamParser(
-      {
-        onHeader: (header) => this.#onHeader(header, connection),
-        onElement: (element) => this.#onElement(element, connection),
-        onEndTag: () => {
-          if (this.script.onClosing?.(connection) === false) return;
-          connection.send("</stream:stream>");
-          transport.end();
-        },
-        onFault: () => transport.destroy(),
-      },
-      LIMITS,
-    );
-    transport.setReader({
-      onData: (chunk) => parser.write(chunk),
-      onEnd: () => transport.end(),
-      onDrain: () => undefined,
-      onClose: () => {
-        connection.over = true;
-      },
-    });
-  }
-
-  #onHeader(header: StreamHeader, connection: PeerConnection): void {
-    connection.header = header;
-    if (this.script.onHeader?.(connection) === false) return;
-    const version = this.script.version ?? "version='1.0'";
-    const attrs = `xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}' id='peer-id'`;
-    connection.send(`<?xml version='1.0'?><stream:stream ${attrs} from='${this.domain}' ${version}>`);
-    if (version === "") return;
-    const dialback = `<dialback xmlns='${NS.dialbackFeature}'><errors/></dialback>`;
-    connection.send(`<stream:features>${dialback}${this.script.features ?? ""}</stream:features>`);
-  }
-
-  #onElement(element: Element, connection: PeerConnection): void {
-    if (connection.gone) return;
-    const isStanza = ["message", "presence", "iq"].includes(element.name);
-    if (isStanza) connection.handled++;
-    if (isStanza && element.getChild("ping", NS.ping) === undefined) connection.stanzas.push(element);
-    if (this.script.onElement?.(element, connection) === false) return;
-    const { from, to, id } = element.attrs;
-    if (element.is("result", NS.dialback)) connection.send(`<db:result from='${to}' to='${from}' type='valid'/>`);
-    if (element.is("verify", NS.dialback)) {
-      connection.send(`<db:verify from='${to}' to='${from}' id='${id}' type='valid'/>`);
-    }
-    if (element.is("enable", NS.sm)) {
-      connection.handled = 0;
-      connection.send(`<enabled xmlns='${NS.sm}'/>`);
-    }
-    if (element.is("r", NS.sm)) connection.send(`<a xmlns='${NS.sm}' h='${connection.handled}'/>`);
-  }
+/** A rule for `pong`: answers at once, as if on a stream of the peer's own. */
+export function answersPingsOf(side: () => Side): Custom {
+  return (_connection, element) => {
+    if (element !== undefined) pong(element, side());
+    return undefined;
+  };
 }
-
-/** The feature by which a peer offers acknowledgements. */
-export const OFFERS_SM = `<sm xmlns='${NS.sm}'/>`;
 
 /** Answers a ping as the router of `side` would see it. */
-export function pong(ping: Element, side: Side): void {
+function pong(ping: Element, side: Side): void {
   const { from, to, id } = ping.attrs;
   side.s2s.onIqAnswer(stanza("iq", { type: "result", from: to ?? "", to: from ?? "", id: id ?? "" }));
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { TcpNetwork } from "../../../../src/net/tcp.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import { silentLog } from "../../../../src/util/log.ts";
 import { NS } from "../../../../src/xml/ns.ts";
-import { advanceUntil, phaseOf, type Routes, ScriptedPeer, Side, type SideOptions, until } from "./harness.ts";
+import { advanceUntil, phaseOf, type Routes, Side, type SideOptions, startPeer, until } from "./harness.ts";
 
 const HEADER = `<?xml version='1.0'?><stream:stream xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}'`;
 const OPEN = `${HEADER} from='b.test' to='a.test' version='1.0'>`;
@@ -15,7 +16,6 @@ describe("a stream from another server", () => {
   let routes: Routes;
   let peer: ScriptedPeer;
   let a: Side;
-  let verdict: "valid" | "invalid" | "mute";
   /** Whether whoever is connected closes when we do. */
   let closesToo: boolean;
 
@@ -23,18 +23,8 @@ describe("a stream from another server", () => {
     clock = new ManualClock();
     network = new TcpNetwork({ clock, log: silentLog });
     routes = new Map();
-    verdict = "valid";
     closesToo = true;
-    peer = await new ScriptedPeer("b.test", {
-      onElement: (element, connection) => {
-        if (!element.is("verify", NS.dialback) || verdict === "valid") return true;
-        const { from, to, id } = element.attrs;
-        if (verdict === "invalid") {
-          connection.send(`<db:verify from='${to}' to='${from}' id='${id}' type='invalid'/>`);
-        }
-        return false;
-      },
-    }).start(network, routes);
+    peer = await startPeer("b.test", { clock, routes });
   });
 
   afterEach(async () => {
@@ -132,7 +122,7 @@ describe("a stream from another server", () => {
   }
 
   it("carries another pair of domains once that is authenticated too, and refuses one without ending", async () => {
-    const other = await new ScriptedPeer("c.test").start(network, routes);
+    const other = await startPeer("c.test", { clock, routes });
     const stream = await authenticated();
     stream.send("<db:result from='c.test' to='a.test'>k</db:result>");
     await until(() => stream.text().includes('to="c.test" type="valid"'), "the second pair");
@@ -145,7 +135,7 @@ describe("a stream from another server", () => {
   });
 
   it("does not believe a key that the authoritative server denies", async () => {
-    verdict = "invalid";
+    peer.when("verify", "refuse");
     const stream = await connect();
     stream.send(OPEN + KEY);
     await until(() => stream.text().includes("[closed]"), "closed");
@@ -157,7 +147,7 @@ describe("a stream from another server", () => {
     a.message("m1", "x@b.test");
     await until(() => peer.stanzas.length === 1, "our stream to b.test is open");
     const drained = a.s2s.drain(phaseOf(clock, 20_000));
-    stream.send(`${OPEN}<db:verify from='b.test' to='a.test' id='peer-id'>wrong</db:verify>`);
+    stream.send(`${OPEN}<db:verify from='b.test' to='a.test' id='b.test-1'>wrong</db:verify>`);
     await until(() => stream.text().includes('type="invalid"'), "answered");
     await advanceUntil(clock, () => stream.text().includes("[closed]"), "closed", 20_000);
     await advanceUntil(clock, () => a.s2s.status().incoming === 0, "drained", 20_000);

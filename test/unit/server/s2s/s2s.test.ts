@@ -1,21 +1,18 @@
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
-import { TcpNetwork } from "../../../../src/net/tcp.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
-import { silentLog } from "../../../../src/util/log.ts";
-import type { Element } from "../../../../src/xml/element.ts";
+import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import { NS } from "../../../../src/xml/ns.ts";
 import { skip } from "../../../support/skip.ts";
 import {
   advanceUntil,
-  OFFERS_SM,
+  answersPingsOf,
+  type PeerSetup,
   phaseOf,
-  pong,
   type Routes,
-  type Script,
-  ScriptedPeer,
   Side,
   type SideOptions,
+  startPeer,
   until,
 } from "./harness.ts";
 
@@ -43,19 +40,10 @@ describe("s2s", () => {
     return started;
   }
 
-  async function peer(domain: string, script: Script = {}): Promise<ScriptedPeer> {
-    const started = await new ScriptedPeer(domain, script).start(new TcpNetwork({ clock, log: silentLog }), routes);
+  async function peer(domain: string, setup: PeerSetup = {}): Promise<ScriptedPeer> {
+    const started = await startPeer(domain, { clock, routes }, setup);
     peers.push(started);
     return started;
-  }
-
-  /** Answers pings of `asking` at once. */
-  function answersPings(asking: () => Side): Script {
-    return {
-      onElement: (element: Element) => {
-        if (element.getChild("ping", NS.ping) !== undefined) pong(element, asking());
-      },
-    };
   }
 
   describe("between two of us, by dialback", () => {
@@ -125,30 +113,18 @@ describe("s2s", () => {
 
   describe("with a peer that acknowledges (XEP-0198)", () => {
     it("proves by acks and asks once for many stanzas", async () => {
-      let asked = 0;
-      const b = await peer("b.test", {
-        features: OFFERS_SM,
-        onElement: (element) => {
-          if (element.is("r", NS.sm)) asked++;
-        },
-      });
+      const b = await peer("b.test", { abilities: { sm: true } });
       const a = await side("a.test");
       a.presence(1_000, "juliet@b.test");
       await a.s2s.close({ timeoutMs: 20_000 });
       assert.equal(b.stanzas.length, 1_000);
       assert.deepEqual(a.counts, { "proved/sm-ack": 1_000 });
-      assert.ok(asked < 50, `asked ${asked} times`);
+      const asked = b.seen.filter(({ element }) => element?.is("r", NS.sm)).length;
+      assert.ok(asked > 0 && asked < 50, `asked ${asked} times`);
     });
 
     it("ends the stream when the peer acknowledges more than it was sent", async () => {
-      const b = await peer("b.test", {
-        features: OFFERS_SM,
-        onElement: (element, connection) => {
-          if (!element.is("r", NS.sm)) return true;
-          connection.send(`<a xmlns='${NS.sm}' h='99'/>`);
-          return false;
-        },
-      });
+      const b = await peer("b.test", { abilities: { sm: true }, script: { ack: { h: 99 } } });
       const a = await side("a.test");
       a.message("m1", "juliet@b.test");
       await advanceUntil(clock, () => a.fates.length === 1, "the message has a fate");
@@ -157,7 +133,7 @@ describe("s2s", () => {
     });
 
     it("takes the answer to its closing tag where no ack comes", async () => {
-      await peer("b.test", { features: OFFERS_SM, onElement: (element) => !element.is("r", NS.sm) });
+      await peer("b.test", { abilities: { sm: true }, script: { ack: "ignore" } });
       const a = await side("a.test");
       a.presence(10, "juliet@b.test");
       const phase = phaseOf(clock, 20_000);
@@ -169,17 +145,8 @@ describe("s2s", () => {
     });
 
     it("goes on with pings when the peer refuses what it offered", async () => {
-      let a: Side | undefined;
-      await peer("b.test", {
-        features: OFFERS_SM,
-        onElement: (element, connection) => {
-          if (element.getChild("ping", NS.ping) !== undefined && a !== undefined) pong(element, a);
-          if (!element.is("enable", NS.sm)) return true;
-          connection.send(`<failed xmlns='${NS.sm}'/>`);
-          return false;
-        },
-      });
-      a = await side("a.test");
+      const a = await side("a.test");
+      await peer("b.test", { abilities: { sm: true }, script: { enable: "refuse", pong: answersPingsOf(() => a) } });
       a.presence(10, "juliet@b.test");
       await a.s2s.close({ timeoutMs: 20_000 });
       assert.deepEqual(a.counts, { "proved/pong": 10 });
@@ -205,7 +172,7 @@ describe("s2s", () => {
     });
 
     it("gives up on a peer that never answers, without holding up the others", async () => {
-      const mute = await peer("mute.test", { onHeader: () => false });
+      const mute = await peer("mute.test", { script: { header: "ignore" } });
       const a = await side("a.test", { sendersPresent: false });
       const b = await side("b.test");
       a.presence(5, "x@mute.test", "unavailable");
@@ -225,43 +192,41 @@ describe("s2s", () => {
     });
 
     it("sends presence again when the stream breaks, and returns messages", async () => {
-      let a: Side | undefined;
+      const a = await side("a.test");
       let breaks = true;
       const b = await peer("b.test", {
-        onElement: (element, connection) => {
-          if (element.getChild("ping", NS.ping) !== undefined && a !== undefined) pong(element, a);
-          if (!breaks || element.attrs.id !== "p4") return true;
-          breaks = false;
-          connection.tearDown();
-          return false;
+        script: {
+          pong: answersPingsOf(() => a),
+          stanza: (_connection, element) => {
+            if (!breaks || element?.attrs.id !== "p4") return "ordinary";
+            breaks = false;
+            return "reset";
+          },
         },
       });
-      a = await side("a.test");
       a.message("m1", "x@b.test");
       a.presence(5, "x@b.test");
-      await until(() => b.connections.length === 2 && b.connections[1]?.stanzas.length === 5, "presence came again");
-      await advanceUntil(clock, () => a?.fates.length === 6, "all have their fate");
+      const again = (): number => b.arrived.filter(({ connection }) => connection === b.connections[1]).length;
+      await until(() => b.connections.length === 2 && again() === 5, "presence came again");
+      await advanceUntil(clock, () => a.fates.length === 6, "all have their fate");
       assert.deepEqual(a.counts, { returned: 1, "proved/pong": 5 });
       assert.deepEqual(a.returned, ["m1 remote-server-timeout"]);
     });
 
     it("gets through to a peer that resets while we drain", async () => {
-      let a: Side | undefined;
+      const a = await side("a.test", { sendersPresent: false });
       let resets = 2;
       const b = await peer("b.test", {
-        onElement: (element, connection) => {
-          if (element.getChild("ping", NS.ping) !== undefined && a !== undefined) pong(element, a);
-          if (element.attrs.id !== "p9" || resets-- <= 0) return true;
-          connection.tearDown();
-          return false;
+        script: {
+          pong: answersPingsOf(() => a),
+          stanza: (_connection, element) => (element?.attrs.id !== "p9" || resets-- <= 0 ? "ordinary" : "reset"),
         },
       });
-      a = await side("a.test", { sendersPresent: false });
       a.presence(10, "x@b.test", "unavailable");
       a.message("m1", "x@b.test");
       const phase = phaseOf(clock, 20_000);
       const drained = a.s2s.drain(phase);
-      await advanceUntil(clock, () => a?.fates.length === 11, "all have their fate", 20_000);
+      await advanceUntil(clock, () => a.fates.length === 11, "all have their fate", 20_000);
       await drained;
       phase.end();
       assert.deepEqual(a.counts, { "proved/pong": 11 });
@@ -281,14 +246,10 @@ describe("s2s", () => {
     });
 
     it("does not take a closing tag for proof when the peer closed first or reported an error", async () => {
+      const fault = `<stream:error><reset xmlns='${NS.streamErrors}'/></stream:error></stream:stream>`;
       await peer("b.test", {
-        onElement: (element, connection) => {
-          if (element.attrs.id === "m1") connection.send("</stream:stream>");
-          if (element.attrs.id === "m2")
-            connection.send(
-              "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
-            );
-          return true;
+        script: {
+          stanza: (_connection, element) => (element?.attrs.id === "m1" ? "close" : { say: fault }),
         },
       });
       const a = await side("a.test");
@@ -308,10 +269,7 @@ describe("s2s", () => {
       await until(() => a.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
       a.presence(3, "x@b.test", "unavailable");
       assert.equal(a.fates.length, 0);
-      const b = await peer(
-        "b.test",
-        answersPings(() => a),
-      );
+      const b = await peer("b.test", { script: { pong: answersPingsOf(() => a) } });
       await advanceUntil(clock, () => a.fates.length === 6, "all have their fate");
       assert.deepEqual(
         b.stanzas.map(({ attrs }) => attrs.type),
@@ -343,30 +301,17 @@ describe("s2s", () => {
 
     it("tries kept presence once more when it goes down", async () => {
       const a = await side("a.test", { sendersPresent: false });
-      let isDown = true;
-      await peer("b.test", {
-        ...answersPings(() => a),
-        onHeader: (connection) => {
-          if (isDown) connection.tearDown();
-          return !isDown;
-        },
-      });
+      const b = await peer("b.test", { script: { pong: answersPingsOf(() => a), header: "reset" } });
       a.presence(2, "x@b.test", "unavailable");
       await until(() => a.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
-      isDown = false;
+      b.when("header", "ordinary");
       await a.s2s.close({ timeoutMs: 20_000 });
       assert.deepEqual(a.counts, { "proved/pong": 2 });
     });
 
     it("backs off from a peer that breaks every stream, and returns each message once", async () => {
       const a = await side("a.test");
-      const b = await peer("b.test", {
-        onElement: (element, connection) => {
-          if (element.name !== "message") return true;
-          connection.tearDown();
-          return false;
-        },
-      });
+      const b = await peer("b.test", { script: { stanza: "reset" } });
       for (let n = 0; n < 10; n++) {
         a.message(`m${n}`, "x@b.test");
         await until(() => a.returned.length === n + 1, "it came back");
@@ -415,7 +360,7 @@ describe("s2s", () => {
 
   describe("bounds", () => {
     it("returns what exceeds the queue of a link", async () => {
-      await peer("mute.test", { onHeader: () => false });
+      await peer("mute.test", { script: { header: "ignore" } });
       const a = await side("a.test", { config: { max_queue: 3 } });
       for (let n = 0; n < 5; n++) a.message(`m${n}`, "x@mute.test");
       assert.deepEqual(a.returned, ["m3 resource-constraint", "m4 resource-constraint"]);
@@ -431,28 +376,18 @@ describe("s2s", () => {
     });
 
     it("asks for proof about every hundred stanzas, and after some quiet", async () => {
-      let a: Side | undefined;
-      let pings = 0;
-      const b = await peer("b.test", {
-        onElement: (element) => {
-          if (element.getChild("ping", NS.ping) === undefined || a === undefined) return;
-          pings++;
-          pong(element, a);
-        },
-      });
-      a = await side("a.test");
+      const a = await side("a.test");
+      const b = await peer("b.test", { script: { pong: answersPingsOf(() => a) } });
       a.presence(150, "x@b.test");
-      await until(() => b.stanzas.length === 150 && pings > 0, "all were written");
-      assert.ok(pings <= 2, `${pings} pings`);
-      await advanceUntil(clock, () => a?.fates.length === 150, "the rest after some quiet", 10_000);
+      const pings = (): number => b.seen.filter(({ element }) => element?.getChild("ping", NS.ping)).length;
+      await until(() => b.stanzas.length === 150 && pings() > 0, "all were written");
+      assert.ok(pings() <= 2, `${pings()} pings`);
+      await advanceUntil(clock, () => a.fates.length === 150, "the rest after some quiet", 10_000);
     });
 
     it("closes a stream that has been idle for long", async () => {
-      const b = await peer(
-        "b.test",
-        answersPings(() => sides[0] as Side),
-      );
       const a = await side("a.test");
+      const b = await peer("b.test", { script: { pong: answersPingsOf(() => a) } });
       a.message("m1", "x@b.test");
       await advanceUntil(clock, () => a.fates.length === 1, "proved");
       assert.equal(a.s2s.status().outgoing, 1);
