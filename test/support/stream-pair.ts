@@ -64,7 +64,8 @@ export class StreamPair {
   /** What the handler does with an element besides noting it. */
   handle: (element: Element) => void | Promise<void> = () => undefined;
   onHeader: () => void | Promise<void> = () => undefined;
-  onOutputClosed: () => void = () => undefined;
+  onOutputClosed: (how: "closed" | "broken") => void = () => undefined;
+  onInputLost: () => void = () => undefined;
 
   constructor(limits: StreamLimits = LIMITS, options: Partial<MemoryNetworkOptions> = {}) {
     const [near, far] = new MemoryNetwork({ ...options, clock: this.clock }).pair();
@@ -85,8 +86,11 @@ export class StreamPair {
       onDrain: () => {
         this.drains++;
       },
-      onOutputClosed: () => {
-        this.onOutputClosed();
+      onOutputClosed: (how) => {
+        this.onOutputClosed(how);
+      },
+      onInputLost: () => {
+        this.onInputLost();
       },
       onClosed: (end) => {
         this.seen.push("closed");

@@ -341,4 +341,63 @@ describe("SessionTable", () => {
       assert.deepEqual(passed, []);
     });
   });
+
+  describe("what a client has not acknowledged", () => {
+    const AT = Date.UTC(2026, 0, 2, 3, 4, 5);
+    const stampOf = (sent: Stanza | undefined): string | undefined =>
+      sent?.element.getChild("delay", "urn:xmpp:delay")?.attrs.stamp;
+
+    it("goes to another resource, or is kept, with the time at which it came and once", () => {
+      const { router, hooks, connect } = makeRouter();
+      const kept: Stanza[] = [];
+      hooks.add("message/offline", "test", (payload) => {
+        kept.push((payload as { stanza: Stanza }).stanza);
+        return "stored";
+      });
+      const message = chat("x@b.test/y", "romeo@a.test/gone", "hi");
+      void router.reroute(message, AT);
+      const other = connect("romeo@a.test/here").available();
+      void router.reroute(message, AT);
+      // It had waited before: the first time stays.
+      void router.reroute(other.received[0] as Stanza, AT + 1_000);
+      assert.deepEqual(
+        [...kept, ...other.received].map(stampOf),
+        Array.from({ length: 3 }, () => "2026-01-02T03:04:05.000Z"),
+      );
+      assert.equal(other.received[1]?.element.getChildren("delay").length, 1);
+      assert.equal(stampOf(message), undefined);
+    });
+
+    it("goes back as an error where it asks for an answer, and is dropped where it is only news", () => {
+      const { router, remote, fates, connect } = makeRouter();
+      const other = connect("romeo@a.test/here").available();
+      const to = "romeo@a.test/gone";
+      void router.reroute(stanza("iq", { from: "x@b.test/y", to, type: "get", id: "1" }), AT);
+      void router.reroute(stanza("iq", { from: "x@b.test/y", to, type: "result", id: "2" }), AT);
+      void router.reroute(stanza("presence", { from: "x@b.test/y", to }), AT);
+      void router.reroute(chat("x@b.test/y", to, "news", "headline"), AT);
+      assert.deepEqual(remote.map(errorOf), ["service-unavailable"]);
+      assert.deepEqual(other.received, []);
+      assert.deepEqual(fates, ["dropped"]);
+    });
+
+    it("of several copies only the last one that comes back goes on", () => {
+      const { router, hooks, connect } = makeRouter();
+      let kept = 0;
+      hooks.add("message/offline", "test", () => {
+        kept++;
+        return "stored";
+      });
+      const sessions = ["romeo@a.test/1", "romeo@a.test/2"].map((full) => connect(full).available());
+      const message = chat("x@b.test/y", "romeo@a.test", "hi");
+      void router.route(message);
+      const copies = router.copiesOf(message);
+      for (const session of sessions) session.open = false;
+      void router.reroute(message, AT, copies);
+      assert.equal(kept, 0);
+      void router.reroute(message, AT, copies);
+      assert.equal(kept, 1);
+      assert.equal(router.copiesOf(chat("x@b.test/y", "romeo@a.test/1", "hi")), undefined);
+    });
+  });
 });

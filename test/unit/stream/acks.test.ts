@@ -40,6 +40,22 @@ describe("the window of what is not yet acknowledged", () => {
     assert.deepEqual(taken, ["a"]);
   });
 
+  it("goes on from what was proved before, across the wrap, and shows what waits", () => {
+    const window = new AckWindow<string>(2 ** 32 - 1);
+    for (const item of ["a", "b", "c"]) window.add(item);
+    assert.deepEqual([...window.items()], ["a", "b", "c"]);
+    assert.deepEqual(
+      [2 ** 32 - 2, 2 ** 32 - 1, 0, 2, 3].map((h) => window.covers(h)),
+      [false, true, true, true, false],
+    );
+    const taken: string[] = [];
+    assert.ok(window.acknowledge(1, (item) => taken.push(item)));
+    assert.deepEqual([taken, [...window.items()], window.sent], [["a", "b"], ["c"], 2 ** 32 + 2]);
+    const handled = new HandledCounter(2 ** 32 - 1);
+    handled.count();
+    assert.equal(handled.h, 0);
+  });
+
   it("keeps its counts right over many thousands of items", () => {
     const window = new AckWindow<number>();
     let next = 0;

@@ -500,6 +500,21 @@ describe("XmlStream", () => {
       });
     }
 
+    it("as closed with our closing tag, as broken without it", async () => {
+      const told: Record<string, string> = {};
+      for (const [how, act] of WAYS) {
+        const pair = await opened();
+        pair.onOutputClosed = (end) => {
+          told[how] = end;
+        };
+        act(pair);
+        await pair.settle();
+      }
+      const broken = Object.keys(told).filter((how) => told[how] === "broken");
+      assert.deepEqual(broken, ["when it is destroyed", "when the connection breaks"]);
+      assert.equal(Object.keys(told).length, WAYS.length);
+    });
+
     it("while a handler still works on what came before the connection broke", async () => {
       const pair = await opened();
       const { opened: done, open } = gate();
@@ -516,6 +531,35 @@ describe("XmlStream", () => {
       await pair.settle();
       assert.notEqual(pair.end, undefined);
     });
+  });
+
+  it("lets the handler break off when the peer closes the connection without a closing tag", async () => {
+    const pair = await opened();
+    let lost = 0;
+    let how: string | undefined;
+    pair.onOutputClosed = (end) => {
+      how = end;
+    };
+    pair.onInputLost = () => {
+      lost++;
+      pair.stream.destroy();
+    };
+    pair.far.transport.end();
+    await pair.settle();
+    assert.deepEqual([lost, how, pair.far.take()], [1, "broken", ""]);
+    assert.notEqual(pair.end, undefined);
+  });
+
+  it("does not speak of lost input after a closing tag", async () => {
+    const pair = await opened();
+    let lost = 0;
+    pair.onInputLost = () => {
+      lost++;
+    };
+    await pair.say(CLOSE);
+    pair.far.transport.end();
+    await pair.settle();
+    assert.equal(lost, 0);
   });
 
   it("takes a peer's stream error as the reason of the end and closes its own half", async () => {
