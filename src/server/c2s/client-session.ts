@@ -98,6 +98,8 @@ export class ClientSession implements Session {
   #isClosing = false;
   #hasClosed = false;
   #hasClientClosed = false;
+  /** It acknowledged after our closing tag: that number counts, because its own closing tag may have crossed ours. */
+  #toldAtEnd = false;
   #settled: Promise<void> | undefined;
 
   #isFull = false;
@@ -257,6 +259,7 @@ export class ClientSession implements Session {
     if (sm === undefined) return false;
     const { pending } = sm;
     if (!sm.acknowledge(h)) return false;
+    if (this.#isClosing) this.#toldAtEnd = true;
     if (this.#isEnding) return true;
     this.#asks?.answered();
     if (sm.pending < pending) this.#stall?.restart();
@@ -378,7 +381,7 @@ export class ClientSession implements Session {
     this.#hasClosed = true;
     const end = await connection.stream.close({ error, timeoutMs });
     // The answer to our closing tag comes from somebody who has read what was before it (RFC 6120 §4.4).
-    await this.#settle(end.peerClosed && !this.#hasClientClosed);
+    await this.#settle(end.peerClosed && !this.#hasClientClosed && !this.#toldAtEnd);
     return end;
   }
 

@@ -94,6 +94,8 @@ export interface Written {
   readonly connection: Connection;
   readonly kind: string;
   readonly type: string;
+  /** Its receiver acknowledges (XEP-0198): written is not delivered. */
+  readonly isCounted: boolean;
 }
 
 const TAG = /<(message|iq|presence)\b([^>]*)>/g;
@@ -113,7 +115,8 @@ export function writtenTo(who: "clients" | "peers", connections: readonly Connec
           else type = one ?? two ?? "";
         }
         if (id === "") continue;
-        const written = { at: connection.writtenAt[index] ?? 0, connection, kind, type };
+        const isCounted = index > connection.countedFrom;
+        const written = { at: connection.writtenAt[index] ?? 0, connection, kind, type, isCounted };
         const list = byId.get(id);
         if (list === undefined) byId.set(id, [written]);
         else list.push(written);

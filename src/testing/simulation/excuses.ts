@@ -19,10 +19,21 @@ export function excuseForNoFate(
   return undefined;
 }
 
-/** Why a message may be both with its receiver and in the store; undefined when it may not. */
-export function excuseForTwice(world: World): string | undefined {
+/** Why a message may be with its receivers and have another fate as well; undefined when it may not. */
+export function excuseForTwice(world: World, receivers: readonly SimulatedClient[]): string | undefined {
   // Taking it out of the store is not on the disk yet; it comes again rather than never.
-  return world.killedAt === undefined ? undefined : "the server was killed";
+  if (world.killedAt !== undefined) return "the server was killed";
+  // It was read, but the acknowledgement did not get through: it comes again rather than never.
+  const isUntold = (client: SimulatedClient): boolean =>
+    client.plan.sm !== "no" && (client.wasBroken || world.wasCutShort);
+  return receivers.length > 0 && receivers.every(isUntold) ? "the receiver's acknowledgement was lost with its connection" : undefined;
+}
+
+/** Why the sender of a stanza that comes back may not be told, or not once; undefined when it must. */
+export function excuseForUntoldSender(world: World, sender: SimulatedClient): string | undefined {
+  if (world.killedAt !== undefined) return "the server was killed";
+  // The error waits with everything else for a session that is never resumed, and by itself is worth nothing.
+  return sender.plan.sm === "resumes" && sender.wasBroken ? "the sender's session waited in vain" : undefined;
 }
 
 /** Why a stanza may have been taken although its server was told that it was not; undefined when it may not. */

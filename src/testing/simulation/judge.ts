@@ -3,8 +3,9 @@
 // left over. It goes by what was on the wire, and compares the server's own books with that.
 
 import { describeSettled, type Settled, type Written, writtenTo } from "./books.ts";
-import { excuseForNoFate, excuseForTwice, excuseForUntold } from "./excuses.ts";
+import { excuseForNoFate, excuseForTwice, excuseForUntold, excuseForUntoldSender } from "./excuses.ts";
 import type { Sent, SimulatedClient } from "./simulated-client.ts";
+import type { Connection } from "./simulated-network.ts";
 import type { World } from "./world.ts";
 
 /** What kind of rule was broken. */
@@ -36,6 +37,8 @@ export function judge(world: World): Violation[] {
 /** Everything that is known of one message for a local account. */
 interface LocalFates {
   readonly delivered: number;
+  /** The clients that saw it. */
+  readonly receivers: readonly SimulatedClient[];
   /** Written to a client's connection that broke before it was read. */
   readonly onBroken: readonly Written[];
   readonly stored: boolean;
@@ -58,7 +61,7 @@ class Judgement {
     this.#written = writtenTo("clients", world.network.connections);
     this.#writtenToPeers = writtenTo("peers", world.network.connections);
     for (const client of world.clients) {
-      if (client.connection !== undefined) this.#clientOf.set(client.connection.number, client);
+      for (const { number } of client.connections) this.#clientOf.set(number, client);
     }
     for (const id of world.storedIds) this.#stored.set(id, (this.#stored.get(id) ?? 0) + 1);
     for (const fault of world.faults) {
@@ -89,26 +92,25 @@ class Judgement {
 
   /** A message between two clients of the server. */
   #judgeLocal(sent: Sent, client: SimulatedClient): void {
-    const fates = this.#localFates(sent.id, client.jid);
+    const fates = this.#localFates(sent.id, sent.from);
     const returned = this.#errorsTo(client, sent.id);
-    const wasRead = (client.connection?.bytesRead ?? 0) >= sent.endsAt;
-    this.#judgeOne(`message ${sent.id} from ${client.jid} to ${sent.to}`, { fates, returned, isOwed: wasRead });
+    const what = `message ${sent.id} from ${sent.from} to ${sent.to}`;
+    this.#judgeOne(what, { fates, returned, isOwed: sent.acknowledged || wasRead(sent) });
   }
 
   /** A stanza from a client to another domain. */
   #judgeRemote(sent: Sent, client: SimulatedClient): void {
-    const what = `${sent.kind} ${sent.id} from ${client.jid} to ${sent.to}`;
-    const settled = this.#world.fates.of(sent.id, client.jid);
+    const what = `${sent.kind} ${sent.id} from ${sent.from} to ${sent.to}`;
+    const settled = this.#world.fates.of(sent.id, sent.from);
     const errors = this.#errorsTo(client, sent.id);
-    const wasRead = (client.connection?.bytesRead ?? 0) >= sent.endsAt;
     if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
     const [first] = settled;
     if (first === undefined) {
       if (errors > 0) this.#add("books", `${what} was returned, and the books say nothing`);
-      else if (wasRead) this.#judgeNoFate(what, []);
+      else if (sent.acknowledged || wasRead(sent)) this.#judgeNoFate(what, []);
       return;
     }
-    if (first.fate === "returned" && errors !== 1 && !this.#isKilled) {
+    if (first.fate === "returned" && errors !== 1 && excuseForUntoldSender(this.#world, client) === undefined) {
       this.#add("no-fate", `${what} is returned by the books, and its sender was told ${errors} times`);
     }
     const sentAfter = this.#writtenToPeers.get(sent.id)?.some(({ at, type }) => at > first.at && type !== "error");
@@ -137,13 +139,17 @@ class Judgement {
     const kept = delivered > 0 || stored || onBroken.length > 0;
     const sum = (kept ? 1 : 0) + returned + dropped;
     const story = `${what}: delivered ${delivered}, on broken connections ${onBroken.length}, stored ${stored}, returned ${returned}, dropped or lost ${dropped}`;
-    if (sum > 1) this.#add("two-fates", story);
-    else if (stored && delivered > 0 && excuseForTwice(this.#world) === undefined) this.#add("two-fates", story);
+    if (sum > 1) this.#judgeTwice(story, delivered > 0 && returned <= 1 && dropped <= 1 ? fates.receivers : []);
+    else if (stored && delivered > 0) this.#judgeTwice(story, fates.receivers);
     if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
     if (saidStored && !kept) this.#add("stored-and-missing", story);
     if (sum === 0 && isPromised) this.#add("acknowledged-and-missing", story);
     else if (isOwed && sum === 0) this.#judgeNoFate(what, []);
     else if (isOwed && !stored && delivered === 0 && returned + dropped === 0) this.#judgeNoFate(what, onBroken);
+  }
+
+  #judgeTwice(story: string, receivers: readonly SimulatedClient[]): void {
+    if (excuseForTwice(this.#world, receivers) === undefined) this.#add("two-fates", story);
   }
 
   #judgeNoFate(what: string, written: readonly Written[]): void {
@@ -152,22 +158,24 @@ class Judgement {
   }
 
   #localFates(id: string, from: string): LocalFates {
-    let delivered = 0;
+    const receivers: SimulatedClient[] = [];
     for (const client of this.#world.clients) {
       const copies = client.seen.filter((seen) => seen.id === id && seen.type !== "error" && seen.from === from).length;
-      if (copies > 1) this.#add("two-fates", `${id} came ${copies} times to ${client.jid}`);
-      delivered += copies;
+      if (copies > 0) receivers.push(client);
+      if (copies > 1) this.#judgeTwice(`${id} came ${copies} times to ${client.jid}`, [client]);
     }
-    const onBroken = (this.#written.get(id) ?? []).filter(({ connection, type }) => {
+    const onBroken = (this.#written.get(id) ?? []).filter(({ connection, type, isCounted }) => {
       const client = this.#clientOf.get(connection.number);
-      return type !== "error" && client?.seen.some((seen) => seen.id === id && seen.type !== "error") === false;
+      // Who acknowledges is owed it until he does.
+      return type !== "error" && !isCounted && client !== undefined && !receivers.includes(client);
     });
     const stored = this.#stored.get(id) ?? 0;
     if (stored > 1) this.#add("two-fates", `${id} is stored ${stored} times`);
     const all = this.#world.fates.of(id, from);
     const saidStored = all.some(({ fate }) => fate === "stored");
     return {
-      delivered,
+      delivered: receivers.length,
+      receivers,
       onBroken,
       stored: stored > 0,
       saidStored,
@@ -175,10 +183,15 @@ class Judgement {
     };
   }
 
-  /** How many errors about a stanza were written to its sender's connection. */
+  /** How often a client was told that a stanza failed: on any one connection, because it is said again on the next. */
   #errorsTo(client: SimulatedClient, id: string): number {
-    const all = this.#written.get(id) ?? [];
-    return all.filter(({ connection, type }) => type === "error" && connection === client.connection).length;
+    const counts = new Map<Connection, number>();
+    for (const { connection, type } of this.#written.get(id) ?? []) {
+      if (type !== "error" || !client.connections.includes(connection)) continue;
+      counts.set(connection, (counts.get(connection) ?? 0) + 1);
+    }
+    const seen = client.seen.filter((each) => each.id === id && each.type === "error").length;
+    return Math.max(seen, ...counts.values(), 0);
   }
 
   get #isKilled(): boolean {
@@ -205,15 +218,15 @@ class Judgement {
       const goneAt = other?.connection?.outputEndedAt;
       const ownEnd = client.connection?.outputEndedAt;
       if (goneAt === undefined || ownEnd === undefined || this.#isKilled || client.wasBroken) continue;
+      // A session that can be resumed is not gone when its connection is.
+      if (other?.plan.sm === "resumes") continue;
       if (ownEnd - goneAt > GOODBYE_MS) this.#add("ghost", `${client.jid} still sees ${from}`);
     }
   }
 
   /** A client that behaves is not cut off: it sees the closing tag. */
   #judgeEnd(client: SimulatedClient): void {
-    const { world } = { world: this.#world };
-    if (this.#isKilled || client.connection === undefined || !client.hasStream || client.wasBroken) return;
-    if (client.sawEnd || world.wasCutShort) return;
+    if (this.#isKilled || client.jid === "" || client.wasBroken || client.sawEnd || this.#world.wasCutShort) return;
     this.#add("cut-off", `${client.jid} did not see the end of its stream`);
   }
 
@@ -325,6 +338,13 @@ class Judgement {
         this.#add("limits", `${phase.name} took ${phase.durationMs} ms of ${phase.budgetMs} ms`);
       }
     }
+    if (!report.hurried && !report.skippedToEnd) {
+      for (const { name, participants } of report.phases) {
+        for (const each of participants) {
+          if (each.outcome === "skipped") this.#add("limits", `${name} had no time for ${each.name}`);
+        }
+      }
+    }
     if (this.#world.outstanding > 0)
       this.#add("books", `${this.#world.outstanding} stanzas for other domains have no fate`);
     const run = { proved: 0, stored: 0, returned: 0, dropped: 0, lost: 0 };
@@ -364,6 +384,11 @@ interface PeerStream {
   /** The server agreed to acknowledge. */
   readonly acknowledged: boolean;
   readonly closedByServer: boolean;
+}
+
+/** Whether the server had read a stanza whole. */
+function wasRead({ places }: Sent): boolean {
+  return places.some(({ connection, endsAt }) => connection.bytesRead >= endsAt);
 }
 
 function domainOf(address: string): string {

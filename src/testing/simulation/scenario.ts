@@ -35,6 +35,11 @@ export interface ClientPlan {
   readonly directTls: boolean;
   /** Whether it answers the server's closing tag. */
   readonly answersClose: boolean;
+  /** What it uses of XEP-0198. */
+  readonly sm: "no" | "acknowledges" | "resumes";
+  /** How often it comes back when its connection broke, and after how long. */
+  readonly reconnects: number;
+  readonly reconnectMs: number;
   readonly acts: readonly Act[];
 }
 
@@ -141,6 +146,7 @@ export function scenarioOf(seed: number): Scenario {
     storeMs: ends.pick([0, 0, 0, 2, 20, 200]),
     guest: guestPlan(root.stream("guest")),
     config: {
+      c2s: { sm_max: ends.pick(["5m", "3s"]), sm_ack_timeout: ends.pick(["1m", "2s"]) },
       s2s: { require_tls: ends.chance(0.5) },
       shutdown: { deadline: isShort ? "8s" : "25s", batch: ends.pick([1, 2, 25]) },
     },
@@ -243,6 +249,9 @@ function clientPlans(dice: SeededRandom, users: readonly UserPlan[], stopAt: num
         startAt: isLate ? Math.max(0, stopAt + dice.between(-120, 150)) : dice.below(Math.min(400, stopAt + 1)),
         directTls: dice.chance(0.6),
         answersClose: !dice.chance(0.06),
+        sm: dice.pick(["no", "no", "acknowledges", "resumes", "resumes"]),
+        reconnects: dice.pick([0, 1, 1, 2]),
+        reconnectMs: dice.pick([5, 300, 2_000, 8_000]),
         acts: [],
       });
     }

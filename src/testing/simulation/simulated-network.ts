@@ -30,6 +30,8 @@ export interface Connection {
   /** What the server wrote, piece by piece, and when. */
   readonly written: string[];
   readonly writtenAt: number[];
+  /** From which of those on the server counts what it writes to a client (XEP-0198). */
+  countedFrom: number;
   /** When the server had said the last it says on it: its closing tag, or the end of the connection. */
   outputEndedAt: number | undefined;
   /** How many bytes the server has read. */
@@ -145,6 +147,7 @@ export class SimulatedNetwork {
       serverEnd,
       written: [],
       writtenAt: [],
+      countedFrom: Number.POSITIVE_INFINITY,
       outputEndedAt: undefined,
       bytesRead: 0,
       toServer: [],
@@ -165,6 +168,7 @@ export class SimulatedNetwork {
     };
     serverEnd.tap = {
       wrote: (text) => {
+        if (text.startsWith("<enabled") || text.startsWith("<resumed")) connection.countedFrom = connection.written.length;
         connection.written.push(text);
         connection.writtenAt.push(this.#options.clock.now());
         if (text.endsWith("</stream:stream>")) connection.outputEndedAt ??= this.#options.clock.now();

@@ -87,6 +87,7 @@ export class World {
   #store = new MemoryStore();
   #cast: ClockView;
   #disk: MemoryStore | undefined;
+  #provedByClosing: Settled[] = [];
 
   constructor(scenario: Scenario, keepsHistory: boolean) {
     this.scenario = scenario;
@@ -124,6 +125,7 @@ export class World {
     this.endedAt = this.clock.now;
     this.outstanding = server.status().s2s.queued;
     await this.clock.run(() => false, this.clock.now + AFTERMATH_MS);
+    for (const settled of this.#provedByClosing) this.#checkProof(settled);
     this.storedIds = await idsOf(this.#disk ?? this.#store.afterCrash());
   }
 
@@ -131,7 +133,9 @@ export class World {
   get wasCutShort(): boolean {
     const { report } = this;
     if (report === undefined || report.hurried || report.skippedToEnd) return true;
-    return report.phases.some(({ outcome }) => outcome === "timed-out");
+    return report.phases.some(({ participants }) =>
+      participants.some(({ name, outcome }) => name !== "guest" && outcome !== "done"),
+    );
   }
 
   #configuration(): Config {
@@ -224,6 +228,12 @@ export class World {
   #onSettled(settled: Settled): void {
     if (this.journal.isKept) this.journal.write("books", describeSettled(settled));
     if (settled.fate !== "proved") return;
+    // A closing tag that crossed ours says that the peer will read on to ours (RFC 6120 §4.4), not that it has.
+    if (settled.evidence === "closed") this.#provedByClosing.push(settled);
+    else this.#checkProof(settled);
+  }
+
+  #checkProof(settled: Settled): void {
     const peer = this.peers.find(({ plan }) => plan.domain === settled.destination);
     if (peer?.arrivals.has(settled.stanza) === true) return;
     this.faults.push(`proved and missing at the peer: ${describeSettled(settled)}`);
@@ -253,6 +263,7 @@ export class World {
           on: "in",
         },
         pong: plan.pongs ? "ordinary" : "ignore",
+        end: { ...work, on: "in" },
         closing: { act: plan.answersClose ? "ordinary" : "ignore", ...work },
         dialback: plan.refuses ? { act: "refuse", on: "in" } : "ordinary",
       },
