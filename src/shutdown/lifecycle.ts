@@ -453,7 +453,7 @@ export class Lifecycle<Phase extends string> {
       phases,
       obligations: this.obligations.snapshot(),
       sections: this.#makeSections(),
-      repeatedRequests: run.repeated,
+      repeatedRequests: [...run.repeated],
       repeatedCount: run.repeatedCount,
       ...(cancelled === undefined ? {} : { cancelled }),
     };

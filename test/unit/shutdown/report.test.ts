@@ -1,7 +1,7 @@
 // Obligations, outcome, the files of reports, and how they and progress read.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -11,6 +11,7 @@ import {
   Obligations,
   outcomeOf,
   type PhaseProgress,
+  readLastReport,
   showProgress,
   writeReport,
 } from "../../../src/shutdown/index.ts";
@@ -168,5 +169,62 @@ describe("showProgress", () => {
     assert.equal(written.length, 2);
     assert.ok(written[1]?.startsWith("\x1b[1A\r\x1b[J"));
     assert.match(written[1] ?? "", /drain-s2s: 12\/40, waiting for b\.test, c\?\[2J\.test \(8s left\)/);
+  });
+});
+
+describe("the last report", () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "morendo-last-"));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  it("is read back as it was written, and is undefined when there is none", () => {
+    assert.equal(readLastReport(dir), undefined);
+    assert.equal(readLastReport(join(dir, "none")), undefined);
+    writeReport(dir, reportWith());
+    const cancelled = reportWith({
+      outcome: "cancelled",
+      phases: [CUT_SHORT],
+      cancelled: { reason: "no", trigger: "test", atMs: 1, undone: [] },
+    });
+    writeReport(dir, cancelled);
+    assert.deepEqual(readLastReport(dir), cancelled);
+  });
+
+  it("that is damaged, foreign or of another version is refused with what is wrong", () => {
+    const { sections: _sections, ...incomplete } = reportWith();
+    const cases: readonly (readonly [unknown, RegExp])[] = [
+      ["{", /last-drain\.json is not a drain report: .*JSON/],
+      [[], /not an object/],
+      [null, /not an object/],
+      [{ ...reportWith(), version: 2 }, /its version is 2/],
+      [incomplete, /sections is not right/],
+      [{ ...reportWith(), phases: [{}] }, /phases is not right/],
+      [{ ...reportWith(), obligations: { run: {} } }, /obligations is not right/],
+      [{ ...reportWith(), exitCode: "0" }, /exitCode is not right/],
+    ];
+    for (const [content, message] of cases) {
+      writeFileSync(join(dir, "last-drain.json"), typeof content === "string" ? content : JSON.stringify(content));
+      assert.throws(() => readLastReport(dir), message);
+    }
+  });
+});
+
+describe("the description of a cancelled run", () => {
+  it("says who cancelled it and what was not taken back, and leaves out the phases that never began", () => {
+    const undone = { name: "listener", when: "during", outcome: "failed", durationMs: 3, error: "taken" } as const;
+    const passed = { ...CUT_SHORT, name: "quit", outcome: "skipped", skipped: "cancelled", budgetMs: 0 } as const;
+    const text = describeReport(
+      reportWith({
+        outcome: "cancelled",
+        phases: [{ ...CUT_SHORT, outcome: "skipped", skipped: "cancelled" }, passed],
+        cancelled: { reason: "not yet", trigger: "control socket", atMs: 10, undone: [undone] },
+      }),
+    );
+    assert.match(text, /^stop \(SIGTERM: a test\): cancelled, after/);
+    assert.match(text, /cancelled by control socket: not yet; the server serves on; not taken back: listener failed/);
+    assert.match(text, /drain: skipped/);
+    assert.doesNotMatch(text, /quit|exit code/);
   });
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { Hooks } from "../../../src/util/hooks.ts";
 
 interface Failure {
@@ -91,5 +92,65 @@ describe("Hooks", () => {
     );
     await pending[1]?.settled;
     assert.equal(failures.length, 1);
+  });
+
+  it("asks those of a lower rank first within an order, whenever they were added", () => {
+    const { hooks } = makeHooks();
+    const asked: string[] = [];
+    const add = (name: string, order: "early" | "normal", rank: number) =>
+      hooks.add("h", "m", () => void asked.push(name), order, rank);
+    add("second", "normal", 2);
+    add("third", "normal", 3);
+    const remove = add("first", "normal", 1);
+    add("early", "early", 9);
+    hooks.run("h", {});
+    remove();
+    add("first again", "normal", 1);
+    hooks.run("h", {});
+    assert.deepEqual(asked, ["early", "first", "second", "third", "early", "first again", "second", "third"]);
+  });
+
+  describe("that do not settle", () => {
+    function watched() {
+      const clock = new ManualClock();
+      const told: string[] = [];
+      const hooks = new Hooks(() => undefined, {
+        clock,
+        afterMs: 1_000,
+        tell: (hook, owner) => told.push(`${owner} at ${hook}, ${clock.now()} ms`),
+      });
+      return { clock, told, hooks };
+    }
+
+    it("are told of once each, and quick ones never", async () => {
+      const { clock, told, hooks } = watched();
+      hooks.add("never", "hanger", () => new Promise(() => undefined));
+      hooks.add("quick", "runner", () => clock.sleep(900).then(() => undefined));
+      void hooks.run("never", {});
+      void hooks.run("quick", {});
+      await clock.advance(500);
+      void hooks.run("quick", {});
+      void hooks.run("never", {});
+      assert.equal(hooks.waitingFor().length, 4);
+      await clock.advance(60_000);
+      assert.deepEqual(told, ["hanger at never, 1000 ms", "hanger at never, 2000 ms"]);
+      assert.deepEqual(hooks.waitingFor(), [
+        { hook: "never", owner: "hanger" },
+        { hook: "never", owner: "hanger" },
+      ]);
+      assert.equal(clock.pendingTimers, 0, "a timer runs though nobody new waits");
+    });
+
+    it("cost no timer after close", async () => {
+      const { clock, told, hooks } = watched();
+      hooks.add("never", "hanger", () => new Promise(() => undefined));
+      void hooks.run("never", {});
+      assert.equal(clock.pendingTimers, 1);
+      hooks.close();
+      void hooks.run("never", {});
+      assert.equal(clock.pendingTimers, 0);
+      await clock.advance(5_000);
+      assert.deepEqual(told, []);
+    });
   });
 });
