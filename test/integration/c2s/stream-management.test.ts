@@ -24,6 +24,15 @@ describe("stream management", () => {
     await client.close();
     return messages;
   };
+  /** Another resource of the account, which sees the presence of the others and takes no messages. */
+  const watch = async (username: string): Promise<RawClient> => {
+    const client = await running.login(username, "watcher", { security: "direct" });
+    client.presence("<presence><priority>-1</priority></presence>");
+    await client.waitFor((xml) => xml.startsWith("<presence") && xml.includes("watcher"));
+    return client;
+  };
+  const unavailable = (watcher: RawClient): number =>
+    watcher.received.filter(({ xml }) => xml.startsWith("<presence") && /type=["']unavailable/.test(xml)).length;
   const bodyOf = (xml: string): string => /<body>([^<]*)<\/body>/.exec(xml)?.[1] ?? "";
 
   beforeEach(async () => {
@@ -112,6 +121,7 @@ describe("stream management", () => {
       it("leaves its session to be resumed, with everything in order and once", async () => {
         const juliet = await (await SmClient.start(running, "juliet", "1")).available();
         const romeo = await (await SmClient.start(running, "romeo", "1")).available();
+        const watcher = await watch("juliet");
         juliet.answers = false;
         romeo.message("juliet@a.test/1", "seen");
         await juliet.got("seen");
@@ -136,7 +146,8 @@ describe("stream management", () => {
         await romeo.got("reply");
         assert.deepEqual(romeo.bodies, ["before", "reply"]);
         // Nobody saw juliet go or come.
-        assert.ok(!romeo.raw.received.some(({ xml }) => xml.includes("unavailable")));
+        await watcher.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
+        assert.equal(unavailable(watcher), 0);
         if (how === "silence") assert.equal((await juliet.raw.ended).streamError, "conflict");
         assert.equal(running.status.hibernating, 0);
       });
@@ -145,10 +156,11 @@ describe("stream management", () => {
 
   it("hands what waits for a session to offline storage when the client does not come back, with its time", async () => {
     const juliet = await (
-      await SmClient.start(running, "juliet", "1", { enable: "resume='true' max='2'" })
+      await SmClient.start(running, "juliet", "1", { enable: "resume='true' max='4'" })
     ).available();
     juliet.answers = false;
     const romeo = await SmClient.start(running, "romeo", "1");
+    const watcher = await watch("juliet");
     romeo.message("juliet@a.test/1", "one");
     await juliet.got("one");
     juliet.raw.reset();
@@ -156,7 +168,11 @@ describe("stream management", () => {
     romeo.message("juliet@a.test", "two");
     await romeo.carried();
     const before = Date.now();
-    await waitUntil(() => running.status.sessions === 1, "the session to end");
+    assert.equal(unavailable(watcher), 0);
+    await waitUntil(() => running.status.sessions === 2, "the session to end");
+    await watcher.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
+    assert.equal(unavailable(watcher), 1);
+    await watcher.close();
     const messages = await offlineFor("juliet");
     assert.deepEqual(messages.map(bodyOf), ["one", "two"]);
     for (const xml of messages) {

@@ -492,6 +492,22 @@ describe("a managed session", () => {
     assert.deepEqual(bodies(bench.stored), ["unread"]);
   });
 
+  it("ends for a count that is no count", async () => {
+    await open();
+    for (const [attrs, condition] of [
+      ["", "invalid-xml"],
+      ["h=''", "invalid-xml"],
+      ["h='-1'", "invalid-xml"],
+      ["h='99999999999999999999'", "invalid-xml"],
+      ["h='4294967295'", "undefined-condition"],
+    ]) {
+      const juliet = await start("juliet");
+      juliet.raw.send(`<a xmlns='${SM}' ${attrs}/>`);
+      assert.equal((await bench.pass(juliet.raw.ended)).streamError, condition);
+      assert.equal(bench.sessions.size, 0);
+    }
+  });
+
   it("costs no timeout while nothing is owed to its client", async () => {
     await open();
     const before = bench.wheel.size;
