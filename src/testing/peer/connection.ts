@@ -72,6 +72,8 @@ export abstract class PeerConnection {
   protected readonly context: PeerContext;
   #parser: StreamParser;
   #timers = new Set<Timer>();
+  /** What is done when reading goes on. */
+  #postponed: (() => void)[] = [];
   #closingTagSent = false;
   #isEnded = false;
 
@@ -139,13 +141,16 @@ export abstract class PeerConnection {
     this.transport.destroy();
   }
 
-  /** Reads nothing more: the server feels back-pressure. */
+  /** Reads nothing more, not even what has come already: the server feels back-pressure. */
   stopReading(): void {
+    this.#parser.pause();
     this.transport.pause();
   }
 
-  /** Reads again. */
+  /** Does the step at which it stopped, and reads again. */
   goOn(): void {
+    for (const step of this.#postponed.splice(0)) step();
+    this.#parser.resume();
     this.transport.resume();
   }
 
@@ -229,6 +234,7 @@ export abstract class PeerConnection {
       case "half-close":
         return this.halfClose();
       case "stop-reading":
+        this.#postponed.push(() => ordinary(rule));
         return this.stopReading();
       case "close":
         return this.close();

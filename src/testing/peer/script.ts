@@ -47,8 +47,8 @@ export type Custom = (connection: PeerConnection, element: Element | undefined) 
 
 /**
  * What to do in place of a step. `ignore`: nothing, ever. `refuse`: what the protocol has for "no". `reset`: break the
- * connection. `half-close`: end our side of it (FIN). `stop-reading`: read nothing more until `goOn()`. `close`: send the
- * closing tag first. `say`: write this text, garbage included.
+ * connection. `half-close`: end our side of it (FIN). `stop-reading`: read nothing more until `goOn()`, which does the step
+ * first. `close`: send the closing tag first. `say`: write this text, garbage included.
  */
 export type Act =
   | "ordinary"

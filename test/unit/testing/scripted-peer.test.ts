@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { openingTag } from "../../../src/stream/opening-tag.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../src/testing/memory-network.ts";
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../../src/testing/scripted-peer.ts";
+import { NS } from "../../../src/xml/ns.ts";
 import { TestAuthority } from "../../support/certificates.ts";
 import { advanceUntil, certificatesOf, phaseOf, Side, type SideOptions } from "../server/s2s/harness.ts";
 
@@ -203,6 +205,98 @@ describe("a scripted peer", () => {
     phase.end();
     assert.deepEqual(a.counts, { returned: 1 });
     assert.ok(kinds().includes("closing-tag"));
+  });
+
+  it("can stop reading in the middle and go on", async () => {
+    await meet({ script: { stanza: { act: "stop-reading", skip: 1, times: 1, on: "in" } } });
+    a.presence(5, "x@b.test");
+    await come(() => b.seen.some(({ element }) => element?.attrs.id === "p1"));
+    await clock.advance(500);
+    assert.equal(b.stanzas.length, 1, b.history());
+    for (const connection of b.connections) connection.goOn();
+    await come(() => a.fates.length === 5);
+  });
+
+  it("never closes when it is told so, not even after the end of the connection", async () => {
+    await meet({ script: { closing: "ignore", end: "ignore", ack: "ignore" } });
+    a.message("m1", "x@b.test");
+    await come(() => b.stanzas.length === 1);
+    const phase = phaseOf(clock, 20_000);
+    const drained = a.s2s.drain(phase);
+    await clock.advance(20_000);
+    await drained;
+    phase.end();
+    assert.ok(!b.seen.some(({ side, kind }) => side === "in" && kind === "ended"), b.history());
+  });
+
+  it("closes first when it is told so, which proves nothing", async () => {
+    await meet({ script: { ack: "ignore" } });
+    a.message("m1", "x@b.test");
+    await come(() => b.stanzas.length === 1);
+    b.close();
+    await come(() => a.returned.length === 1);
+    assert.deepEqual(a.counts, { returned: 1 });
+  });
+
+  it("returns a stanza that it refuses, on a stream of its own", async () => {
+    await meet({ script: { stanza: { act: "refuse", times: 1, on: "in" } } });
+    a.message("m1", "x@b.test");
+    await come(() => a.delivered.length === 1);
+    assert.equal(a.delivered[0]?.type, "error");
+    assert.equal(b.stanzas.length, 0);
+  });
+
+  it("does what a test's own function does, and then what that says", async () => {
+    await meet({
+      script: {
+        stanza: (connection, element) => {
+          if (element?.attrs.id !== "m2") return "ordinary";
+          connection.send("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>");
+          return "close";
+        },
+      },
+    });
+    a.message("m1", "x@b.test");
+    a.message("m2", "x@b.test");
+    await come(() => a.fates.length === 2);
+    assert.equal(a.returned.at(-1), "m2 remote-server-timeout");
+  });
+
+  it("does the same thing every time", async () => {
+    const histories: string[] = [];
+    for (let run = 0; run < 2; run++) {
+      clock = new ManualClock();
+      network = new MemoryNetwork({ clock, latencyMs: 7 });
+      await meet({ script: { ack: { delayMs: 300, skip: 1 }, features: { delayMs: 40 } } });
+      a.presence(20, "x@b.test");
+      await clock.advance(10_000);
+      histories.push(b.history().replaceAll(/[\w-]{24,}/g, "SECRET"));
+      a.s2s.destroy();
+      await b.stop();
+    }
+    assert.equal(histories[0], histories[1]);
+    assert.ok(histories[0]?.includes("p19"));
+  });
+
+  it("takes connections that begin with TLS when it is told so", async () => {
+    const certificates = certificatesOf("b.test", authority);
+    await meet({ certificates, directTls: true });
+    const transport = await network.dial({ host: "127.0.0.1", port: Number(b.address.split(":")[1]) });
+    let text = "";
+    transport.setReader({
+      onData: (chunk) => {
+        text += chunk.toString();
+      },
+      onEnd: () => transport.end(),
+      onDrain: () => undefined,
+      onClose: () => undefined,
+    });
+    const secured = transport.startTls({ role: "client", certificates, serverName: "b.test", localName: undefined });
+    await clock.advance(10);
+    await secured;
+    transport.write(openingTag(NS.server, { from: "a.test", to: "b.test" }));
+    await come(() => text.includes("</stream:features>"));
+    assert.doesNotMatch(text, /starttls/);
   });
 
   it("rejects a wait in vain with everything that it saw", async () => {
