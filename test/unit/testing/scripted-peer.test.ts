@@ -281,7 +281,9 @@ describe("a scripted peer", () => {
   it("takes connections that begin with TLS when it is told so", async () => {
     const certificates = certificatesOf("b.test", authority);
     await meet({ certificates, directTls: true });
-    const transport = await network.dial({ host: "127.0.0.1", port: Number(b.address.split(":")[1]) });
+    const dialling = network.dial({ host: "127.0.0.1", port: Number(b.address.split(":")[1]) });
+    await clock.advance(0);
+    const transport = await dialling;
     let text = "";
     transport.setReader({
       onData: (chunk) => {
