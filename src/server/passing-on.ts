@@ -110,7 +110,7 @@ export class PassingOn {
     s2s.passOn();
     c2s.release();
     s2s.release();
-    void lifecycle.stop({ cause: "restart", reason, trigger });
+    void lifecycle.stop({ cause: "restart", reason, trigger, noReturn: "a successor has taken over and serves" });
   }
 
   async #relay(relay: Relay, stanza: Stanza): Promise<void> {

@@ -139,9 +139,10 @@ export class Lifecycle<Phase extends string> {
     return this.#asked?.request;
   }
 
-  /** Whether a run has begun the phase from which there is no way back. */
+  /** Whether a run has begun from which, or from whose present phase, there is no way back. */
   get isPastNoReturn(): boolean {
-    return this.#pipeline.isPastNoReturn;
+    if (this.#pipeline.isPastNoReturn) return true;
+    return this.#state === "stopping" && this.#run?.request.noReturn !== undefined;
   }
 
   /** The report, once a run is over that was not cancelled. */
@@ -266,7 +267,7 @@ export class Lifecycle<Phase extends string> {
    * `running` again, participants stay attached, and `stop` resolves with a report of outcome `cancelled`.
    *
    * Resolves when everything is back, or at once with the reason why it is too late: nothing to cancel, a stop during
-   * the start (which has ended the start), a fatal error, a third signal, or a phase from which there is no way back. A
+   * the start (which has ended the start), a fatal error, a stop with `noReturn`, a third signal, or a phase from which there is no way back. A
    * second call while the first is carried out gets the same answer. Never rejects.
    */
   cancel(request: CancelRequest): Promise<CancelResult> {
@@ -322,6 +323,7 @@ export class Lifecycle<Phase extends string> {
     if (this.#report !== undefined) return "the server has stopped";
     if (this.#state !== "stopping") return "the stop was asked for during the start, which is being ended";
     if (run.error !== undefined) return `a fatal error made the stop necessary: ${run.error.message}`;
+    if (run.request.noReturn !== undefined) return run.request.noReturn;
     if (run.skippedToEnd) return "it was told to skip to the last phase";
     if (!this.#pipeline.isPastNoReturn) return undefined;
     return `phase "${this.#pipeline.reached}" has begun, and there is no way back from it`;

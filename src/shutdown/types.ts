@@ -20,6 +20,8 @@ export interface StopRequest {
   readonly include?: readonly string[];
   /** The fault that made the stop necessary; it is reported and sets the exit code. */
   readonly error?: Error;
+  /** Why there is no way back from this stop at all, such as that a successor serves already; it cannot be cancelled. */
+  readonly noReturn?: string;
 }
 
 /** What asks for a cancel: brings the server back from a stop that has not passed the point of no return. */

@@ -205,7 +205,13 @@ describe("a module in a phase", () => {
     };
     const announcements = { count: 0 } as never;
     const module = new LoadedModule("late", {
-      ...{ hooks, notifications, store, rosters, lifecycle, clock, announcements },
+      hooks,
+      notifications,
+      store,
+      rosters,
+      lifecycle,
+      clock,
+      announcements,
       router: routing,
       hosts: ["a.test"],
       random: systemRandom,

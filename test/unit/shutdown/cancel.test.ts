@@ -377,6 +377,17 @@ describe("a cancel that comes too late", () => {
     await clock.advance(30_000);
   });
 
+  it("of a stop from which there is no way back at all", async () => {
+    const { clock, lifecycle } = running();
+    lifecycle.attach("listen", { name: "x", run: ({ signal }) => clock.sleep(5_000, signal) });
+    assert.equal(lifecycle.isPastNoReturn, false);
+    void lifecycle.stop({ ...REQUEST, cause: "restart", noReturn: "a successor serves" });
+    await clock.advance(10);
+    assert.equal(lifecycle.isPastNoReturn, true);
+    assert.equal(await refused(lifecycle), "a successor serves");
+    await clock.advance(30_000);
+  });
+
   it("after a third signal", async () => {
     const { clock, lifecycle } = running();
     lifecycle.attach("listen", { name: "x", run: ({ signal }) => clock.sleep(5_000, signal) });
