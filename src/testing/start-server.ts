@@ -229,8 +229,11 @@ export class TestServer {
     const { folder, watch, options } = this.#made;
     for (const client of this.#clients) client.destroy();
     await whileTimeGoesOn(this.stop(), options.clock, 50);
-    if (watch !== undefined) await whileTimeGoesOn(assertNothingLeft(watch), options.clock, 0);
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    try {
+      if (watch !== undefined) await whileTimeGoesOn(assertNothingLeft(watch), options.clock, 0);
+    } finally {
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    }
   }
 
   #clientOptions(options: Partial<RawClientOptions>): RawClientOptions {

@@ -10,8 +10,9 @@ import { openFiles } from "./open-files.ts";
 import { WatchedClock } from "./watched-clock.ts";
 import { WatchedNetwork } from "./watched-network.ts";
 
-const SOURCES = fileURLToPath(new URL("../../", import.meta.url));
-const MODULES = fileURLToPath(new URL("../../../modules/", import.meta.url));
+const SOURCES = placesOf("../../");
+const KIT = placesOf("../");
+const MODULES = placesOf("../../../modules/");
 
 /** The clock and network for one server, and what they know. */
 export class ServerWatch {
@@ -50,6 +51,12 @@ function isOurs(stack: string): boolean {
     .split("\n")
     .slice(1)
     .find((line) => !line.includes("/testing/leaks/") && /\(?(file:\/\/)?\//.test(line));
-  if (caller === undefined || caller.includes(`${SOURCES}testing/`)) return false;
-  return caller.includes(SOURCES) || caller.includes(MODULES);
+  const isIn = (places: readonly string[]): boolean => places.some((place) => caller?.includes(place));
+  return !isIn(KIT) && (isIn(SOURCES) || isIn(MODULES));
+}
+
+/** A folder in both spellings that a stack may have it in. */
+function placesOf(relative: string): string[] {
+  const url = new URL(relative, import.meta.url);
+  return [url.href, fileURLToPath(url)];
 }
