@@ -218,6 +218,16 @@ describe("the watch over one server", () => {
     timer.cancel();
   });
 
+  it("names a listener of the server's own code on a signal that never aborts", async () => {
+    const controller = new AbortController();
+    const asleep = watching.clock.sleep(60_000, controller.signal);
+    const listener = watching.leftovers().find(({ kind }) => kind === "listener");
+    assert.equal(listener?.what, "1 on an AbortSignal");
+    assert.match(listener?.madeAt ?? "", /src\/util\/clock\.ts/);
+    controller.abort();
+    await asleep;
+  });
+
   it("names a listener, and both ends of a connection", async () => {
     let accepted: { destroy(): void } | undefined;
     const listener = await watching.network.listen({ host: "127.0.0.1", port: 0 }, ({ transport }) => {
