@@ -26,7 +26,11 @@ const stopArguments = z.strictObject({
   budgetMs: z.int().nonnegative().optional(),
 });
 
-const restartArguments = z.strictObject({ reason: z.string().max(1_000).default("restarted by the operator") });
+const restartArguments = z.strictObject({
+  reason: z.string().max(1_000).default("restarted by the operator"),
+  /** Another program and its arguments, instead of the same ones. */
+  program: z.array(z.string().min(1)).min(1).max(1_000).optional(),
+});
 
 const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
 
@@ -55,8 +59,13 @@ export function controlActions({ server, users, restart }: ActionContext): Actio
     cancel: action(cancelArguments, ({ reason }) => server.lifecycle.cancel({ reason, trigger: "control socket" })),
 
     /** Hands the server over to a new process; answers with how that went, and tells each step by `step` events. */
-    restart: action(restartArguments, async ({ reason }, call) => {
-      const outcome = await restart({ reason, trigger: "control socket", onStep: (step) => call.emit("step", step) });
+    restart: action(restartArguments, async ({ reason, program }, call) => {
+      const outcome = await restart({
+        reason,
+        trigger: "control socket",
+        onStep: (step) => call.emit("step", step),
+        ...(program === undefined ? {} : { program }),
+      });
       return describeOutcome(outcome, process.pid);
     }),
 

@@ -10,7 +10,13 @@ import type { ServerStatus } from "../server/server.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 
 /** Hands the server over to a new process: see `Server.restart`. */
-export type Restart = (request: Omit<RestartRequest, "command">) => Promise<HandoverOutcome>;
+export type Restart = (request: RestartBy) => Promise<HandoverOutcome>;
+
+/** A restart as it is asked for from outside. */
+export interface RestartBy extends Omit<RestartRequest, "command"> {
+  /** The program to start and its arguments; the same as now unless given. */
+  readonly program?: readonly string[];
+}
 
 /** What the control socket needs of the server. */
 export interface ServerPort {

@@ -21,26 +21,38 @@ and the sessions of clients with stream management (XEP-0198), which resume ther
 before; if the new one fails, the old one goes on, and this command says why. The exit code is 0 when the new process
 serves, and 1 when the old one goes on.
 
+After "--" another program can be named, with all its arguments; it must be a Morendo that starts. A program that was
+started through a symlink needs no name: the same path is taken again, and so the version that it leads to now.
+
 Examples:
   morendo restart
-  morendo restart --reason "new certificate"`;
+  morendo restart --reason "new certificate"
+  morendo restart -- /opt/morendo-2/bin/morendo start --config /etc/morendo/morendo.toml`;
 
 /** Returns the `restart` command. */
 export function restartCommand(io: Io, configOption: () => Option, finish: Finish): Command {
   return new Command("restart")
     .description("replace the running server by a new process, without a gap")
     .option("--reason <text>", "shown to clients that cannot resume, logged and reported")
+    .argument("[program...]", "another program and its arguments, after --")
     .option("--json", "print the outcome as JSON", false)
     .addOption(configOption())
     .addHelpText("after", HELP)
-    .action(async (options: RestartOptions) => finish(await restart(io, options)));
+    .action(async (program: string[], options: RestartOptions) => finish(await restart(io, program, options)));
 }
 
-async function restart(io: Io, { reason, json, ...options }: RestartOptions): Promise<number> {
+async function restart(
+  io: Io,
+  program: readonly string[],
+  { reason, json, ...options }: RestartOptions,
+): Promise<number> {
   const { config } = findConfig(io, options);
   const client = await connectControl({ path: config.control.socket, clock: io.clock });
   try {
-    const args = reason === undefined ? {} : { reason };
+    const args = {
+      ...(reason === undefined ? {} : { reason }),
+      ...(program.length === 0 ? {} : { program }),
+    };
     const result = (await client.request("restart", args, (event, data) => {
       if (event === "step" && !json) warn(io, `[${String(data)}]`);
     })) as RestartResult;

@@ -77,7 +77,8 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
-  const restart: Restart = (request) => server.restart({ ...request, command });
+  const restart: Restart = ({ program: [file, ...args] = [], ...request }) =>
+    server.restart({ ...request, command: file === undefined ? command : { ...command, command: file, args } });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,
