@@ -334,6 +334,16 @@ describe("modules from elsewhere", () => {
       assert.deepEqual(loaded.loader.names, ["needy"]);
     });
 
+    it("may be Morendo's own", async () => {
+      const loaded = await host().load(["roster", "presence", "offline", "disco", "ping"]);
+      const before = loaded.loader.list();
+      for (const { name } of before) await loaded.loader.reload(name);
+      assert.deepEqual(loaded.loader.list(), before);
+      const romeo = loaded.bind("romeo@a.test/x");
+      await loaded.send(romeo, '<iq type="get" id="1" to="a.test"><ping xmlns="urn:xmpp:ping"/></iq>');
+      assert.match(romeo.take().join(), /type="result"/);
+    });
+
     it("but not from a file are refused", async () => {
       const loaded = await host().install(defineModule({ name: "built-in", load: nothing }));
       await assert.rejects(loaded.loader.reload("built-in"), fails("MORENDO_MODULE_MISUSE", '"built-in"'));
