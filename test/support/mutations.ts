@@ -16,13 +16,6 @@ export interface Mutation {
 
 export const MUTATIONS: readonly Mutation[] = [
   {
-    name: "an acknowledgement proves everything that was sent, whatever its number",
-    file: "src/stream/acks.ts",
-    find: "this.proveUpTo(this.#proved + this.#fresh(h), take);",
-    replace: "this.proveUpTo(this.sent, take);",
-    breaks: ["proved-and-missing"],
-  },
-  {
     name: "the answer to a ping proves what was written after the ping, too",
     file: "src/server/s2s/outgoing-stream.ts",
     find: 'this.#window.proveUpTo(covers, (owed) => this.#proved(owed, "pong"));',
@@ -82,7 +75,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "an inbound stanza is acknowledged before it is stored",
     file: "src/server/s2s/incoming-stanzas.ts",
     find: "      if (pending !== undefined) {\n",
-    replace: "      if (pending !== undefined) {\n        this.#acks.count();\n",
+    replace: "      if (pending !== undefined) {\n        this.#acks.count();\n        this.#acks.tell();\n",
     breaks: ["acknowledged-and-missing", "two-fates"],
   },
   {
@@ -98,5 +91,26 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "    this.transport.end();\n    this.#limitTime(timeoutMs);",
     replace: "    this.transport.destroy();",
     breaks: ["cut-off", "no-fate"],
+  },
+  {
+    name: "what a client has not acknowledged is forgotten when its session ends",
+    file: "src/server/c2s/client-session.ts",
+    find: "this.#surroundings.reroute(unacked);",
+    replace: "Promise.resolve();",
+    breaks: ["no-fate"],
+  },
+  {
+    name: "a session that is resumed gets everything again, acknowledged or not",
+    file: "src/server/c2s/client-session.ts",
+    find: "    const { size } = sm;\n    sm.acknowledge(h);",
+    replace: "    const { size } = sm;",
+    breaks: ["two-fates"],
+  },
+  {
+    name: "a module that hangs before a phase's own work takes all of its time",
+    file: "src/shutdown/phase-run.ts",
+    find: "const OVER_BY: readonly number[] = [0.5, 0.9, 1];",
+    replace: "const OVER_BY: readonly number[] = [1, 1, 1];",
+    breaks: ["limits", "ghost"],
   },
 ];

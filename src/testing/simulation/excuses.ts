@@ -26,14 +26,17 @@ export function excuseForTwice(world: World, receivers: readonly SimulatedClient
   // It was read, but the acknowledgement did not get through: it comes again rather than never.
   const isUntold = (client: SimulatedClient): boolean =>
     client.plan.sm !== "no" && (client.wasBroken || world.wasCutShort);
-  return receivers.length > 0 && receivers.every(isUntold) ? "the receiver's acknowledgement was lost with its connection" : undefined;
+  return receivers.length > 0 && receivers.every(isUntold)
+    ? "the receiver's acknowledgement was lost with its connection"
+    : undefined;
 }
 
 /** Why the sender of a stanza that comes back may not be told, or not once; undefined when it must. */
 export function excuseForUntoldSender(world: World, sender: SimulatedClient): string | undefined {
   if (world.killedAt !== undefined) return "the server was killed";
-  // The error waits with everything else for a session that is never resumed, and by itself is worth nothing.
-  return sender.plan.sm === "resumes" && sender.wasBroken ? "the sender's session waited in vain" : undefined;
+  // The error waits with everything else for a session that may never be resumed, and comes again when nobody knows
+  // whether it was read.
+  return sender.plan.sm !== "no" && sender.wasBroken ? "the sender's connection broke" : undefined;
 }
 
 /** Why a stanza may have been taken although its server was told that it was not; undefined when it may not. */
@@ -41,4 +44,12 @@ export function excuseForUntold(world: World): string | undefined {
   // The last acknowledgement waits for the stanza in hand no longer than there is time: what is on its way into a slow
   // store then arrives there all the same. It comes again rather than never.
   return world.wasCutShort && world.scenario.storeMs > 0 ? "there was no time to wait for the store" : undefined;
+}
+
+/** Why a message that was acknowledged to another server may be gone; undefined when it may not. */
+export function excuseForKilledQueue(world: World, to: string): string | undefined {
+  if (world.killedAt === undefined) return undefined;
+  // What waits for a client to acknowledge it waits in memory.
+  const waits = world.clients.some(({ plan }) => plan.sm !== "no" && to.startsWith(plan.user));
+  return waits ? "it waited for a client when the server was killed" : undefined;
 }

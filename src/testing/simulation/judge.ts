@@ -3,7 +3,13 @@
 // left over. It goes by what was on the wire, and compares the server's own books with that.
 
 import { describeSettled, type Settled, type Written, writtenTo } from "./books.ts";
-import { excuseForNoFate, excuseForTwice, excuseForUntold, excuseForUntoldSender } from "./excuses.ts";
+import {
+  excuseForKilledQueue,
+  excuseForNoFate,
+  excuseForTwice,
+  excuseForUntold,
+  excuseForUntoldSender,
+} from "./excuses.ts";
 import type { Sent, SimulatedClient } from "./simulated-client.ts";
 import type { Connection } from "./simulated-network.ts";
 import type { World } from "./world.ts";
@@ -213,7 +219,7 @@ class Judgement {
     }
     // Whoever is still there when somebody goes is told.
     for (const [from, isGone] of gone) {
-      if (isGone) continue;
+      if (isGone || from === client.jid) continue;
       const other = this.#world.clients.find(({ jid }) => jid === from);
       const goneAt = other?.connection?.outputEndedAt;
       const ownEnd = client.connection?.outputEndedAt;
@@ -305,7 +311,9 @@ class Judgement {
       const what = `message ${id} from ${from} of ${domain}`;
       const fates = this.#localFates(id, from);
       const returned = fates.settled.filter(({ fate }) => fate === "returned").length;
-      this.#judgeOne(what, { fates, returned, isOwed: acknowledged || wasReadToItsEnd, isPromised: acknowledged });
+      const to = /\sto='([^']*)'/.exec(xml)?.[1] ?? "";
+      const isPromised = acknowledged && excuseForKilledQueue(this.#world, to) === undefined;
+      this.#judgeOne(what, { fates, returned, isOwed: acknowledged || wasReadToItsEnd, isPromised });
       const taken = fates.delivered > 0 || fates.stored || fates.onBroken.length > 0 || returned > 0;
       const endedInOrder =
         stream.closedByServer && connection?.end?.orderly === true && connection.mishap === undefined;

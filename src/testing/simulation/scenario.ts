@@ -142,15 +142,31 @@ export function scenarioOf(seed: number): Scenario {
     stopAt,
     hurryAt: ends.chance(0.15) ? stopAt + ends.below(6_000) : undefined,
     skipAt: ends.chance(0.06) ? stopAt + ends.below(8_000) : undefined,
-    killAt: ends.chance(0.1) ? ends.below(stopAt + ends.pick([500, 5_000])) : undefined,
-    storeMs: ends.pick([0, 0, 0, 2, 20, 200]),
+    ...killPlan(root.stream("kill"), peers, stopAt),
     guest: guestPlan(root.stream("guest")),
     config: {
-      c2s: { sm_max: ends.pick(["5m", "3s"]), sm_ack_timeout: ends.pick(["1m", "2s"]) },
+      c2s: { sm_max: ends.pick(["5m", "3s"]), sm_ack_timeout: ends.pick(["1m", "6s"]) },
       s2s: { require_tls: ends.chance(0.5) },
       shutdown: { deadline: isShort ? "8s" : "25s", batch: ends.pick([1, 2, 25]) },
     },
   };
+}
+
+/** When the process is killed, and how slow the store is. */
+function killPlan(
+  dice: SeededRandom,
+  peers: readonly PeerPlan[],
+  stopAt: number,
+): Pick<Scenario, "killAt" | "storeMs"> {
+  const storeMs = dice.pick([0, 0, 0, 2, 20, 200]);
+  if (!dice.chance(0.16)) return { killAt: undefined, storeMs };
+  // Most telling while something is on its way into a slow store.
+  const arrivals = peers.flatMap(({ sm, external, acts }) =>
+    sm && external ? acts.filter(({ what }) => what.kind === "send") : [],
+  );
+  const arrival = dice.chance(0.75) ? arrivals[dice.below(arrivals.length)] : undefined;
+  if (arrival !== undefined) return { killAt: arrival.at + dice.between(20, 500), storeMs: 400 };
+  return { killAt: dice.below(stopAt + dice.pick([500, 5_000])), storeMs };
 }
 
 function guestPlan(dice: SeededRandom): Guest {

@@ -171,7 +171,7 @@ export class SimulatedClient {
     this.#greeted.clear();
     this.#isBound = true;
     this.#note(`bound ${this.jid}`);
-    if (this.plan.sm === "no") return;
+    if (this.plan.sm === "no" || this.#isDone) return;
     this.#managed = { id: undefined, handled: 0, unacknowledged: [], proved: 0, isOn: false };
     raw.send(this.plan.sm === "resumes" ? `<enable xmlns='${NS.sm}' resume='true'/>` : `<enable xmlns='${NS.sm}'/>`);
   }
@@ -263,7 +263,7 @@ export class SimulatedClient {
       case "message":
       case "presence":
       case "iq":
-        if (this.#hasQuit && managed !== undefined) return;
+        if (this.#hasQuit && managed?.isOn === true) return;
         if (managed?.isOn === true && this.#isBound) managed.handled++;
         return void this.seen.push({
           at: this.#options.clock.now(),

@@ -168,7 +168,8 @@ export class SimulatedNetwork {
     };
     serverEnd.tap = {
       wrote: (text) => {
-        if (text.startsWith("<enabled") || text.startsWith("<resumed")) connection.countedFrom = connection.written.length;
+        if (text.startsWith("<enabled") || text.startsWith("<resumed"))
+          connection.countedFrom = connection.written.length;
         connection.written.push(text);
         connection.writtenAt.push(this.#options.clock.now());
         if (text.endsWith("</stream:stream>")) connection.outputEndedAt ??= this.#options.clock.now();
