@@ -11,6 +11,7 @@ import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
 import { AckRequests } from "./ack-requests.ts";
+import { Room } from "./room.ts";
 import type { SessionSnapshot } from "./session-snapshot.ts";
 import { SM_REQUEST, smAnswer, smResumed } from "./sm-elements.ts";
 import { pack, type SmState, type Unacked } from "./sm-state.ts";
@@ -103,8 +104,7 @@ export class ClientSession implements Session {
   #settled: Promise<void> | undefined;
 
   #isFull = false;
-  #room: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
-  #stall: WheelTimeout | undefined;
+  #room: Room | undefined;
 
   #sm: SmState | undefined;
   #asks: AckRequests | undefined;
@@ -198,7 +198,7 @@ export class ClientSession implements Session {
     this.#frozen = { promise, open: resolve };
     this.#asks?.stop();
     this.#expiry?.cancel();
-    this.#stall?.cancel();
+    this.#room?.hold();
   }
 
   /** Goes on after `freeze`, with what waited first. */
@@ -206,7 +206,7 @@ export class ClientSession implements Session {
     const frozen = this.#frozen;
     if (frozen === undefined) return;
     this.#frozen = undefined;
-    this.#stall?.restart();
+    this.#room?.progressed();
     if (this.#connection !== undefined && this.#sm !== undefined) this.#ask();
     else if (this.#sm !== undefined && this.#detachedAt !== undefined) this.#awaitClient(this.#sm, this.#detachedAt);
     frozen.open();
@@ -222,7 +222,7 @@ export class ClientSession implements Session {
     this.#settled = Promise.resolve();
     this.#asks?.stop();
     this.#expiry?.cancel();
-    this.#letAllIn();
+    this.#room?.open();
     const frozen = this.#frozen;
     this.#frozen = undefined;
     frozen?.open();
@@ -262,7 +262,7 @@ export class ClientSession implements Session {
     if (this.#isClosing) this.#toldAtEnd = true;
     if (this.#isEnding) return true;
     this.#asks?.answered();
-    if (sm.pending < pending) this.#stall?.restart();
+    if (sm.pending < pending) this.#room?.progressed();
     this.#openRoom();
     return true;
   }
@@ -313,7 +313,7 @@ export class ClientSession implements Session {
     this.#asks?.stop();
     this.#asks = undefined;
     this.#isFull = false;
-    this.#letAllIn();
+    this.#room?.open();
     const now = this.#surroundings.clock.wallTime();
     this.#detachedAt = now;
     sm.pack();
@@ -330,7 +330,8 @@ export class ClientSession implements Session {
   async claim(): Promise<boolean> {
     const claim = ++this.#claim;
     const last = this.#last;
-    this.detach();
+    // Without a connection of its own it would be nobody's.
+    if (!this.detach() && this.open && this.#connection !== undefined) return false;
     this.#last = undefined;
     last?.replaced(new StreamError("conflict", "the session was resumed on another connection"));
     // One that fails is not carried, and the client will send it again.
@@ -366,7 +367,7 @@ export class ClientSession implements Session {
     this.#expiry?.cancel();
     const told = this.#surroundings.ending(this, reason);
     this.#ended = this.#isClosing ? told : Promise.all([told, this.#settle(false)]).then(() => undefined);
-    this.#letAllIn();
+    this.#room?.open();
     return this.#ended;
   }
 
@@ -452,12 +453,8 @@ export class ClientSession implements Session {
       void this.close(new StreamError("resource-constraint", "too much is waiting to be read"));
       return Promise.resolve();
     }
-    if (this.#room === undefined) {
-      const { promise, resolve } = withResolvers();
-      this.#room = { promise, open: resolve };
-      this.#stall = this.#surroundings.wheel.add(this.#surroundings.stallTimeoutMs, () => this.#stalled());
-    }
-    return this.#room.promise;
+    this.#room ??= new Room(this.#surroundings, () => this.#stalled());
+    return this.#room.wait();
   }
 
   #stalled(): void {
@@ -475,15 +472,7 @@ export class ClientSession implements Session {
   }
 
   #openRoom(): void {
-    if (this.#isFull || (this.#sm !== undefined && this.#isOver(this.#sm, 0.5))) return;
-    this.#letAllIn();
-  }
-
-  #letAllIn(): void {
-    this.#stall?.cancel();
-    this.#stall = undefined;
-    this.#room?.open();
-    this.#room = undefined;
+    if (!this.#isFull && (this.#sm === undefined || !this.#isOver(this.#sm, 0.5))) this.#room?.open();
   }
 
   #ask(): void {
