@@ -12,7 +12,7 @@ import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
 import { AckRequests } from "./ack-requests.ts";
 import { Room } from "./room.ts";
-import type { SessionSnapshot } from "./session-snapshot.ts";
+import type { Outage, SessionSnapshot } from "./session-snapshot.ts";
 import { SM_REQUEST, smAnswer, smResumed } from "./sm-elements.ts";
 import { pack, type SmState, type Unacked } from "./sm-state.ts";
 
@@ -74,6 +74,8 @@ export interface ClientSessionOptions {
   readonly sm?: SmState;
   /** Since when it waits for its client, in milliseconds since 1970. */
   readonly detachedAt?: number;
+  /** Whether the server was down since the client was here; with `told`, `presence` is for when it is back. */
+  readonly outage?: Outage;
 }
 
 const NO_CONNECTION: StreamEnd = { peerClosed: false, orderly: false };
@@ -112,10 +114,14 @@ export class ClientSession implements Session {
   #claim = 0;
   #detachedAt: number | undefined;
   #expiry: WheelTimeout | undefined;
+  #isResting = false;
+  #outage: Outage;
+  /** Its presence, while its contacts are told that it is gone although its client may be back after a stop and a start. */
+  #away: Stanza | undefined;
   /** While the session may be handed to another process, what is delivered waits. */
   #frozen: { readonly promise: Promise<void>; readonly open: () => void } | undefined;
 
-  constructor({ id, jid, surroundings, created, connection, presence, sm, detachedAt }: ClientSessionOptions) {
+  constructor({ id, jid, surroundings, created, connection, presence, sm, detachedAt, outage }: ClientSessionOptions) {
     this.id = id;
     this.jid = jid;
     this.account = jid.bare;
@@ -123,7 +129,9 @@ export class ClientSession implements Session {
     this.#surroundings = surroundings;
     this.#connection = connection;
     this.#last = connection;
-    this.#notePresence(presence);
+    this.#outage = outage;
+    if (outage === "told") this.#away = presence;
+    else this.#notePresence(presence);
     this.#sm = sm;
     this.#detachedAt = detachedAt;
     if (sm !== undefined && detachedAt !== undefined) this.#awaitClient(sm, detachedAt);
@@ -157,6 +165,11 @@ export class ClientSession implements Session {
   }
 
   setPresence(presence: Stanza | undefined): void {
+    if (this.#outage === "told" && presence !== undefined) {
+      // It was said before the goodbye and is heard after it: it is for when the client is back.
+      this.#away = presence;
+      return;
+    }
     const wasReachable = this.#presence !== undefined && this.#priority >= 0;
     this.#notePresence(presence);
     if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
@@ -186,6 +199,60 @@ export class ClientSession implements Session {
     this.#write(this.#connection, reply);
     this.#sm = sm;
     this.#ask();
+  }
+
+  /** Whether it can be resumed. */
+  get resumable(): boolean {
+    return !this.#isEnding && this.#sm?.id !== undefined;
+  }
+
+  /** Whether no time runs out for it. */
+  get resting(): boolean {
+    return this.#isResting;
+  }
+
+  /** Whether its client has not come in time. */
+  get isLate(): boolean {
+    return this.hibernating && this.#sm !== undefined && this.#remaining(this.#sm, this.#detachedAt ?? 0) === 0;
+  }
+
+  /** Its contacts are told from here on that it is gone, although its client may be back after a stop and a start. */
+  part(): void {
+    if (this.#outage === "told") return;
+    this.#outage = "told";
+    this.#away = this.#presence;
+  }
+
+  /** The server was down, and the client is back: returns the presence that its contacts are to hear again. */
+  comeBack(): Stanza | undefined {
+    const presence = this.#outage === undefined ? undefined : (this.#away ?? this.#presence);
+    this.#outage = undefined;
+    this.#away = undefined;
+    return presence;
+  }
+
+  /** Lets no time run out while it waits for its client, until `wake`. */
+  rest(): void {
+    this.#isResting = true;
+    this.#expiry?.cancel();
+  }
+
+  /** Goes on after `rest`: waits for what is left of the agreed time. */
+  wake(): void {
+    this.#isResting = false;
+    if (this.hibernating && this.#sm !== undefined) this.#awaitClient(this.#sm, this.#detachedAt ?? 0);
+  }
+
+  /** Gives up its connection and waits for its client, for whom no time runs out; false when it cannot be resumed. */
+  park(): boolean {
+    if (!this.resumable) return false;
+    this.rest();
+    return this.hibernating || this.detach();
+  }
+
+  /** Resolves when no stanza of the client is at work any more. Never rejects. */
+  async worked(): Promise<void> {
+    while (this.#working !== undefined) await this.#working.catch(() => undefined);
   }
 
   /**
@@ -390,6 +457,7 @@ export class ClientSession implements Session {
   snapshot(): SessionSnapshot | undefined {
     const sm = this.#sm;
     if (sm?.id === undefined) return undefined;
+    const presence = this.#away ?? this.#presence;
     return {
       smId: sm.id,
       jid: this.jid.toString(),
@@ -398,8 +466,9 @@ export class ClientSession implements Session {
       handled: sm.handled.h,
       sent: sm.sent,
       unacked: Array.from(sm.unacked(), ({ text, at }) => ({ xml: text, at })),
-      ...(this.#presence === undefined ? {} : { presence: this.#presence.text }),
+      ...(presence === undefined ? {} : { presence: presence.text }),
       ...(this.#detachedAt === undefined ? {} : { hibernatedSince: this.#detachedAt }),
+      ...(this.#outage === undefined ? {} : { outage: this.#outage }),
     };
   }
 
@@ -492,12 +561,16 @@ export class ClientSession implements Session {
   }
 
   #awaitClient(sm: SmState, since: number): void {
-    const { clock, wheel } = this.#surroundings;
-    // The calendar may have been set back meanwhile.
-    const waited = Math.max(0, clock.wallTime() - since);
-    const ms = Math.max(0, sm.maxMs - waited);
     this.#expiry?.cancel();
-    this.#expiry = wheel.add(ms, () => void this.end(""));
+    if (this.#isResting) return;
+    this.#expiry = this.#surroundings.wheel.add(this.#remaining(sm, since), () => void this.end(""));
+  }
+
+  /** How long it waits for its client from now on, in milliseconds. */
+  #remaining(sm: SmState, since: number): number {
+    // The calendar may have been set back meanwhile.
+    const waited = Math.max(0, this.#surroundings.clock.wallTime() - since);
+    return Math.max(0, sm.maxMs - waited);
   }
 
   /** What the client has not acknowledged is proved to have been read, or takes another way. */

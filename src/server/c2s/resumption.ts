@@ -69,6 +69,11 @@ export class Resumption {
     return this.#sessions.values();
   }
 
+  /** How many sessions may be resumed. */
+  get count(): number {
+    return this.#sessions.size;
+  }
+
   /** Other than `ending`: the sessions are another process's now, and nothing of them is remembered. */
   forget(sessions: Iterable<ClientSession>): void {
     for (const session of sessions) {
@@ -132,12 +137,32 @@ export class Resumption {
     const { config, sessionsOf } = this.#options;
     this.#hibernating.add(session);
     this.#size += session.sm?.size ?? 0;
+    // The server goes down, and it is not for the client's sake that the session waits.
+    if (session.resting) return;
     const own: ClientSession[] = [];
     for (const other of sessionsOf(session.account)) {
       if (this.#hibernating.has(other as ClientSession)) own.push(other as ClientSession);
     }
     if (own.length > config.sm_max_hibernating_per_account) void this.endOldest(session.account);
     if (this.#hibernating.size > config.sm_max_hibernating) this.#endFirst();
+    this.#keepSize();
+  }
+
+  /** Ends those that are too many by today's bounds; for after a start, those of each account that wait the longest first. */
+  keepBounds(): void {
+    const { config } = this.#options;
+    const counts = new Map<string, number>();
+    const count = (session: ClientSession, change: 1 | -1): number => {
+      const account = session.account.toString();
+      const left = (counts.get(account) ?? 0) + change;
+      counts.set(account, left);
+      return left;
+    };
+    for (const session of this.#hibernating) count(session, 1);
+    for (const session of [...this.#hibernating]) {
+      if (count(session, -1) >= config.sm_max_hibernating_per_account) void session.end("");
+    }
+    while (this.#hibernating.size > config.sm_max_hibernating) this.#endFirst();
     this.#keepSize();
   }
 

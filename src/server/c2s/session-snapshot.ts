@@ -30,7 +30,14 @@ const snapshotSchema = z.strictObject({
   presence: z.string().optional(),
   /** Since when it waits for its client, in milliseconds since 1970; it had a connection without this. */
   hibernatedSince: count.optional(),
+  /**
+   * The server was down since its client was here: `told` when its contacts know, and `presence` is what they will hear
+   * when the client is back; `silent` when they heard nothing.
+   */
+  outage: z.enum(["told", "silent"]).optional(),
 });
+
+export type Outage = z.output<typeof snapshotSchema.shape.outage>;
 
 export type SessionSnapshot = z.output<typeof snapshotSchema>;
 
@@ -41,6 +48,7 @@ export interface RestoredSession {
   readonly sm: SmState;
   readonly presence: Stanza | undefined;
   readonly hibernatedSince: number | undefined;
+  readonly outage: Outage;
 }
 
 /** Reads a snapshot; throws `MORENDO_SESSION_STATE` with a message that names what is wrong with it. */
@@ -50,7 +58,7 @@ export function readSnapshot(data: unknown): RestoredSession {
     const [issue] = parsed.error.issues;
     throw damaged(issue === undefined ? "" : issue.path.join("."), issue?.message ?? "not a session");
   }
-  const { smId, created, maxMs, handled, sent, unacked, hibernatedSince, ...texts } = parsed.data;
+  const { smId, created, maxMs, handled, sent, unacked, hibernatedSince, outage, ...texts } = parsed.data;
   const jid = Jid.parse(texts.jid);
   if (jid === undefined || jid.local === "" || !jid.isFull || jid.toString() !== texts.jid) {
     throw damaged("jid", "not a full JID as it is written");
@@ -64,7 +72,7 @@ export function readSnapshot(data: unknown): RestoredSession {
     if (to !== undefined && !to.bare.equals(jid.bare)) throw damaged(`unacked.${index}.xml`, "for somebody else");
     sm.add({ text: xml, copies: undefined, at });
   }
-  return { jid, created, sm, presence: presenceOf(jid, texts.presence), hibernatedSince };
+  return { jid, created, sm, presence: presenceOf(jid, texts.presence), hibernatedSince, outage };
 }
 
 function presenceOf(jid: Jid, text: string | undefined): Stanza | undefined {
