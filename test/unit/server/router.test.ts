@@ -299,10 +299,10 @@ describe("SessionTable", () => {
 
     it("passes on what is for its hosts, but for the full JID of a session that is still here", () => {
       const { router, passed, here } = passing();
-      router.route(chat("x@b.test/y", "romeo@a.test/here", "1"));
-      router.route(chat("x@b.test/y", "romeo@a.test/gone", "2"));
-      router.route(chat("x@b.test/y", "romeo@a.test", "3"));
-      router.route(stanza("presence", { from: "x@b.test", to: "juliet@a.test", type: "subscribe" }));
+      void router.route(chat("x@b.test/y", "romeo@a.test/here", "1"));
+      void router.route(chat("x@b.test/y", "romeo@a.test/gone", "2"));
+      void router.route(chat("x@b.test/y", "romeo@a.test", "3"));
+      void router.route(stanza("presence", { from: "x@b.test", to: "juliet@a.test", type: "subscribe" }));
       assert.equal(here.received.length, 1);
       assert.deepEqual(
         passed.map(({ to }) => to?.toString()),
@@ -312,8 +312,8 @@ describe("SessionTable", () => {
 
     it("still sends to other servers itself, and takes the answers to what it asked them", () => {
       const { router, passed, remote, answers } = passing();
-      router.route(chat("romeo@a.test/here", "x@b.test", "1"));
-      router.route(stanza("iq", { from: "b.test", to: "a.test", type: "result", id: "ping" }));
+      void router.route(chat("romeo@a.test/here", "x@b.test", "1"));
+      void router.route(stanza("iq", { from: "b.test", to: "a.test", type: "result", id: "ping" }));
       assert.deepEqual([remote.length, answers.length, passed.length], [1, 1, 0]);
     });
 
@@ -335,8 +335,8 @@ describe("SessionTable", () => {
         { from: "romeo@a.test/here", type: "set", id: "1" },
         xml("query", { xmlns: "jabber:iq:roster" }),
       );
-      router.fromClient(here, subscribe);
-      router.fromClient(here, set);
+      void router.fromClient(here, subscribe);
+      void router.fromClient(here, set);
       assert.deepEqual(here.received.map(errorOf), ["service-unavailable", "service-unavailable"]);
       assert.deepEqual(passed, []);
     });
