@@ -37,6 +37,8 @@ export interface ClientPlan {
   readonly answersClose: boolean;
   /** What it uses of XEP-0198. */
   readonly sm: "no" | "acknowledges" | "resumes";
+  /** How long it takes to answer when it is asked what it has read. */
+  readonly answerMs: number;
   /** How often it comes back when its connection broke, and after how long. */
   readonly reconnects: number;
   readonly reconnectMs: number;
@@ -266,6 +268,7 @@ function clientPlans(dice: SeededRandom, users: readonly UserPlan[], stopAt: num
         directTls: dice.chance(0.6),
         answersClose: !dice.chance(0.06),
         sm: dice.pick(["no", "no", "acknowledges", "resumes", "resumes"]),
+        answerMs: dice.pick([0, 0, 200, 2_500]),
         reconnects: dice.pick([0, 1, 1, 2]),
         reconnectMs: dice.pick([5, 300, 2_000, 8_000]),
         acts: [],
@@ -333,7 +336,7 @@ function addClientWork(dice: SeededRandom, cast: Cast): void {
     else if (trouble < 34) {
       acts.push({ at, what: { kind: "stall" } });
       if (dice.chance(0.5)) acts.push({ at: at + dice.below(4_000), what: { kind: "go-on" } });
-    }
+    } else if (client.sm === "resumes" && dice.chance(0.4)) acts.push({ at, what: { kind: "reset" } });
     acts.sort((one, other) => one.at - other.at);
   }
 }

@@ -282,12 +282,19 @@ export class SimulatedClient {
         this.#isBound = true;
         return;
       case "r":
-        if (managed !== undefined) this.#acknowledge(managed);
+        if (managed !== undefined) this.#answer(managed);
         return;
       case "a":
         if (managed !== undefined) this.#onAck(managed, xml);
         return;
     }
+  }
+
+  #answer(managed: Managed): void {
+    const raw = this.#raw;
+    this.#options.clock.setTimer(this.plan.answerMs, () => {
+      if (raw === this.#raw && this.#isBound && !this.#hasQuit) this.#acknowledge(managed);
+    });
   }
 
   #acknowledge({ handled }: Managed): void {
