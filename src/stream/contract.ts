@@ -100,6 +100,11 @@ export interface XmlStream {
    * our side of the connection. What the peer still says is not heard. `onClosed` follows.
    */
   fail(error?: StreamError): void;
+  /**
+   * Ends the connection in order and the stream not at all: what was written goes out, then our end of TLS and TCP, but no
+   * closing tag. What still comes is read and thrown away until the peer closes too, within the limits of any close.
+   */
+  hangUp(): void;
   /** Ends the stream now, without a word. */
   destroy(error?: Error): void;
 }

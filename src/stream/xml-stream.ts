@@ -172,6 +172,12 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     this.#closeTransport(this.#closeTimeoutMs);
   }
 
+  hangUp(): void {
+    if (this.#end !== undefined || this.#isDestroyed) return;
+    this.#outputOver("broken");
+    this.#closeTransport(this.#closeTimeoutMs);
+  }
+
   destroy(error?: Error): void {
     if (this.#end !== undefined || this.#isDestroyed) return;
     this.#isDestroyed = true;

@@ -332,7 +332,7 @@ export class C2s {
 
   /**
    * Another process has the frozen sessions and the listening sockets: lets go of both. The sessions' connections end
-   * without a word about XMPP, which is how clients know that they may resume (XEP-0198 §5).
+   * in order, but without a word of XMPP, which is how clients resume best: docs/CLIENTS.md has what was measured.
    */
   passOn(): void {
     for (const listener of this.#listeners.splice(0)) listener.passable?.release();
@@ -345,8 +345,8 @@ export class C2s {
       session.forget();
     }
     this.#resumption.forget(passed);
-    for (const { session, stream } of this.#streams) {
-      if (session !== undefined && passed.has(session)) stream.destroy();
+    for (const stream of this.#streams) {
+      if (stream.session !== undefined && passed.has(stream.session)) stream.passedOn();
     }
   }
 

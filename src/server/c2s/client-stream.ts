@@ -101,6 +101,14 @@ export class ClientStream implements StreamHandler, Connection {
     void this.stream.close({ error, timeoutMs: this.#context.config.close_timeout });
   }
 
+  /** The session is another process's from now on: the client is to resume it there, on another connection. */
+  passedOn(): void {
+    this.#session = undefined;
+    this.#state = "ending";
+    this.#idleTimeout?.cancel();
+    this.stream.hangUp();
+  }
+
   onHeader(header: StreamHeader): void {
     if (this.#state === "ending") return;
     const fault = this.#checkHeader(header);

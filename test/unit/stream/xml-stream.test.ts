@@ -480,6 +480,7 @@ describe("XmlStream", () => {
       ["when the peer breaks the rules", (pair) => pair.far.transport.write("<<")],
       ["when the handler fails it", (pair) => pair.stream.fail()],
       ["when it is destroyed", (pair) => pair.stream.destroy()],
+      ["when it hangs up", (pair) => pair.stream.hangUp()],
       ["when the connection breaks", (pair) => pair.near.cut()],
     ];
     for (const [how, act] of WAYS) {
@@ -511,7 +512,7 @@ describe("XmlStream", () => {
         await pair.settle();
       }
       const broken = Object.keys(told).filter((how) => told[how] === "broken");
-      assert.deepEqual(broken, ["when it is destroyed", "when the connection breaks"]);
+      assert.deepEqual(broken, ["when it is destroyed", "when it hangs up", "when the connection breaks"]);
       assert.equal(Object.keys(told).length, WAYS.length);
     });
 
@@ -530,6 +531,44 @@ describe("XmlStream", () => {
       open();
       await pair.settle();
       assert.notEqual(pair.end, undefined);
+    });
+  });
+
+  describe("hangs up", () => {
+    it("in order, but without a closing tag, and throws away what still comes", async () => {
+      const pair = await opened();
+      pair.stream.send("<message/>");
+      pair.stream.hangUp();
+      await pair.say("<presence/>");
+      assert.equal(pair.far.take(), "<message/>");
+      assert.equal(pair.far.finReceived, true);
+      pair.far.transport.end();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["closed"]);
+      assert.equal(pair.end?.orderly, true);
+      assert.equal(pair.clock.pendingTimers, 0);
+    });
+
+    it("while it is held, without handling what waits", async () => {
+      const pair = await opened();
+      await pair.stream.hold();
+      await pair.say("<presence/>");
+      pair.stream.hangUp();
+      pair.stream.release();
+      await pair.say("<iq/>");
+      pair.far.transport.end();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["closed"]);
+      assert.equal(pair.end?.orderly, true);
+    });
+
+    it("on a peer that never closes, after a while", async () => {
+      const pair = await opened();
+      pair.stream.hangUp();
+      await pair.settle();
+      assert.equal(pair.end, undefined);
+      await pair.clock.advance(5000);
+      assert.equal(pair.end?.orderly, false);
     });
   });
 
