@@ -58,6 +58,11 @@ export class Network {
     this.dns.place(server.domain, { address: server.address, port: PORTS.s2s });
   }
 
+  /** The server of a domain, if there is one. */
+  serverOf(domain: string): RunningServer | undefined {
+    return this.#servers.find((server) => server.domain === domain);
+  }
+
   /** Puts a proxy in front of the s2s listener of a server: what connects to its domain from now on goes through it. */
   async worsen(server: RunningServer, quality: LinkQuality): Promise<SlowProxy> {
     const proxy = await SlowProxy.start({ ...quality, host: server.address, port: PORTS.s2s }, server.address);
