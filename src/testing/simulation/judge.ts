@@ -48,6 +48,8 @@ interface LocalFates {
   /** Written to a client's connection that broke before it was read. */
   readonly onBroken: readonly Written[];
   readonly stored: boolean;
+  /** It is kept with a session that can be resumed after the next start. */
+  readonly waits: boolean;
   /** The server said that it is on disk. */
   readonly saidStored: boolean;
   /** The fates that are final: a stay in the store ends when somebody comes. */
@@ -101,7 +103,7 @@ class Judgement {
     const fates = this.#localFates(sent.id, sent.from);
     const returned = this.#errorsTo(client, sent.id);
     const what = `message ${sent.id} from ${sent.from} to ${sent.to}`;
-    this.#judgeOne(what, { fates, returned, isOwed: sent.acknowledged || wasRead(sent) });
+    this.#judgeOne(what, { fates, returned, isOwed: isOwed(sent, client) });
   }
 
   /** A stanza from a client to another domain. */
@@ -113,7 +115,7 @@ class Judgement {
     const [first] = settled;
     if (first === undefined) {
       if (errors > 0) this.#add("books", `${what} was returned, and the books say nothing`);
-      else if (sent.acknowledged || wasRead(sent)) this.#judgeNoFate(what, []);
+      else if (isOwed(sent, client)) this.#judgeNoFate(what, []);
       return;
     }
     if (first.fate === "returned" && errors !== 1 && excuseForUntoldSender(this.#world, client) === undefined) {
@@ -140,18 +142,20 @@ class Judgement {
       readonly isPromised?: boolean;
     },
   ): void {
-    const { delivered, onBroken, stored, settled, saidStored } = fates;
+    const { delivered, onBroken, stored, waits, settled, saidStored } = fates;
     const dropped = settled.filter(({ fate }) => fate === "dropped" || fate === "lost").length;
-    const kept = delivered > 0 || stored || onBroken.length > 0;
+    const kept = delivered > 0 || stored || waits || onBroken.length > 0;
     const sum = (kept ? 1 : 0) + returned + dropped;
     const story = `${what}: delivered ${delivered}, on broken connections ${onBroken.length}, stored ${stored}, returned ${returned}, dropped or lost ${dropped}`;
+    if (waits && stored) this.#add("two-fates", `${what} waits in a session and is stored`);
     if (sum > 1) this.#judgeTwice(story, delivered > 0 && returned <= 1 && dropped <= 1 ? fates.receivers : []);
     else if (stored && delivered > 0) this.#judgeTwice(story, fates.receivers);
     if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
     if (saidStored && !kept) this.#add("stored-and-missing", story);
     if (sum === 0 && isPromised) this.#add("acknowledged-and-missing", story);
     else if (isOwed && sum === 0) this.#judgeNoFate(what, []);
-    else if (isOwed && !stored && delivered === 0 && returned + dropped === 0) this.#judgeNoFate(what, onBroken);
+    else if (isOwed && !stored && !waits && delivered === 0 && returned + dropped === 0)
+      this.#judgeNoFate(what, onBroken);
   }
 
   #judgeTwice(story: string, receivers: readonly SimulatedClient[]): void {
@@ -184,6 +188,7 @@ class Judgement {
       receivers,
       onBroken,
       stored: stored > 0,
+      waits: this.#world.keptIds.has(id),
       saidStored,
       settled: all.filter(({ fate }) => fate !== "stored"),
     };
@@ -196,7 +201,8 @@ class Judgement {
       if (type !== "error" || !client.connections.includes(connection)) continue;
       counts.set(connection, (counts.get(connection) ?? 0) + 1);
     }
-    const seen = client.seen.filter((each) => each.id === id && each.type === "error").length;
+    const isWaiting = client.plan.sm === "resumes" && this.#world.keptIds.has(`error ${id}`);
+    const seen = isWaiting ? 1 : client.seen.filter((each) => each.id === id && each.type === "error").length;
     return Math.max(seen, ...counts.values(), 0);
   }
 
@@ -233,6 +239,8 @@ class Judgement {
   /** A client that behaves is not cut off: it sees the closing tag. */
   #judgeEnd(client: SimulatedClient): void {
     if (this.#isKilled || client.jid === "" || client.wasBroken || client.sawEnd || this.#world.wasCutShort) return;
+    // A session that can be resumed after the next start does not end: a closing tag would end it.
+    if (client.plan.sm === "resumes") return;
     this.#add("cut-off", `${client.jid} did not see the end of its stream`);
   }
 
@@ -394,9 +402,10 @@ interface PeerStream {
   readonly closedByServer: boolean;
 }
 
-/** Whether the server had read a stanza whole. */
-function wasRead({ places }: Sent): boolean {
-  return places.some(({ connection, endsAt }) => connection.bytesRead >= endsAt);
+/** Whether the server had taken a stanza. Who acknowledges goes by that, unless its stream ended in order. */
+function isOwed({ acknowledged, places }: Sent, { plan, sawEnd }: SimulatedClient): boolean {
+  if (plan.sm !== "no" && !sawEnd) return acknowledged;
+  return acknowledged || places.some(({ connection, endsAt }) => connection.bytesRead >= endsAt);
 }
 
 function domainOf(address: string): string {

@@ -26,6 +26,7 @@ import { SeededRandom } from "./seeded-random.ts";
 import { PASSWORD, SimulatedClient } from "./simulated-client.ts";
 import { type ClockView, SimulatedClock } from "./simulated-clock.ts";
 import { SERVER_PARTY, SimulatedNetwork } from "./simulated-network.ts";
+import { attr } from "./xml-text.ts";
 
 /** What goes on after the run is over: the longest wait that any part of the server may have left behind. */
 const AFTERMATH_MS = 45_000;
@@ -83,6 +84,9 @@ export class World {
   settledAtBegin = 0;
   /** The messages that the next process would find on the disk, by their identifiers. */
   storedIds: readonly string[] = [];
+  /** Those that wait in a session which its client can resume after the next start: it says itself what it has read.
+   * `error` before an identifier: that stanza came back. */
+  keptIds: ReadonlySet<string> = new Set();
   #random: SeededRandom;
   #store = new MemoryStore();
   #cast: ClockView;
@@ -126,7 +130,9 @@ export class World {
     this.outstanding = server.status().s2s.queued;
     await this.clock.run(() => false, this.clock.now + AFTERMATH_MS);
     for (const settled of this.#provedByClosing) this.#checkProof(settled);
-    this.storedIds = await idsOf(this.#disk ?? this.#store.afterCrash());
+    const disk = this.#disk ?? this.#store.afterCrash();
+    this.storedIds = await idsOf(disk);
+    this.keptIds = await keptIdsOf(disk);
   }
 
   /** Whether the run had less time than it needed, by its own report. */
@@ -333,6 +339,17 @@ export class World {
 async function idsOf(store: MemoryStore): Promise<string[]> {
   const entries = await store.range("module:offline", []);
   return entries.map(([, value]) => elementOf(value)?.attrs.id ?? "");
+}
+
+/** Returns the identifiers of what waits in kept sessions: `error` and the identifier for what came back. */
+async function keptIdsOf(store: MemoryStore): Promise<Set<string>> {
+  const ids = new Set<string>();
+  const text = JSON.stringify(await store.range("kept-sessions", [])).replaceAll('\\"', "'");
+  for (const [tag] of text.matchAll(/<(?:message|iq) [^>]*>/g)) {
+    const id = attr(tag, "id");
+    if (id !== undefined) ids.add(attr(tag, "type") === "error" ? `error ${id}` : id);
+  }
+  return ids;
 }
 
 function disturb(peer: ScriptedPeer, kind: "close-inbound" | "close-outbound" | "garbage"): void {
