@@ -14,6 +14,8 @@ interface Standing {
   readonly directed: Map<string, Jid>;
   /** Counts the broadcasts: one that had to wait stops when a later one has begun. */
   turn: number;
+  /** It was said goodbye to until its client is back after a start. */
+  hasParted: boolean;
 }
 
 /** Broadcasts presence for sessions. */
@@ -27,9 +29,12 @@ export class Broadcaster {
     this.#maxDirected = maxDirected;
   }
 
-  /** Broadcasts available presence (§4.2.2, §4.4.2); a session's first also asks for that of its contacts (§4.3.1). */
-  async available(session: Session, presence: Stanza): Promise<void> {
-    const isInitial = session.presence === undefined;
+  /**
+   * Broadcasts available presence (§4.2.2, §4.4.2); a session's first, and one that comes `again` after a start, also asks
+   * for that of its contacts (§4.3.1).
+   */
+  async available(session: Session, presence: Stanza, again = false): Promise<void> {
+    const isInitial = again || session.presence === undefined;
     session.setPresence(presence);
     const standing = this.#standing(session);
     const turn = ++standing.turn;
@@ -59,6 +64,22 @@ export class Broadcaster {
     const status = reason === "" ? undefined : xml("status", {}, reason);
     const element = xml("presence", { type: "unavailable", from: session.jid.toString() }, status);
     return this.#goodbye(session, new Stanza(element, session.jid, undefined), false);
+  }
+
+  /**
+   * The server stops, and the session may go on after the next start: says goodbye until then. Answers `end` when there is
+   * directed presence, because nobody but the client can enter a room again.
+   */
+  parting(session: Session, reason: string): "end" | Promise<undefined> | undefined {
+    const standing = this.#standing(session);
+    if (standing.directed.size > 0) return "end";
+    standing.hasParted = true;
+    return this.ended(session, reason)?.then(() => undefined);
+  }
+
+  /** Tells whether contacts are not to hear of the session any more, although it is open. */
+  hasParted(session: Session): boolean {
+    return this.#standings.get(session)?.hasParted === true;
   }
 
   /** Notes directed presence (§4.6.3); false when the session has directed presence to too many already. */
@@ -179,7 +200,7 @@ export class Broadcaster {
   #standing(session: Session): Standing {
     let standing = this.#standings.get(session);
     if (standing === undefined) {
-      standing = { directed: new Map(), turn: 0 };
+      standing = { directed: new Map(), turn: 0, hasParted: false };
       this.#standings.set(session, standing);
     }
     return standing;

@@ -30,6 +30,7 @@ export default defineModule({
     api.hook("presence/sent", (sent) => handled(presence.sent(sent)));
     api.hook("presence/received", (received) => handled(presence.received(received)));
     api.hook("session/ending", ({ session, reason }) => withoutAnswer(broadcaster.ended(session, reason)));
+    api.hook("session/parting", ({ session, reason }) => broadcaster.parting(session, reason));
     const note = ({ session }: { readonly session: PresenceSent["session"] | undefined }): undefined => {
       if (session !== undefined) subscriptions.addInterested(session);
     };
@@ -57,11 +58,15 @@ class Presence {
   }
 
   /** Presence from a local client. */
-  sent({ session, stanza }: PresenceSent): Done {
+  sent({ session, stanza, again = false }: PresenceSent): Done {
     const { to, type } = stanza;
     // What a client sent just before its session ended must not come after its goodbye.
     if (!session.open && type === "available") return undefined;
-    if (to === undefined) return this.#broadcast({ session, stanza });
+    if (type === "available" && this.#broadcaster.hasParted(session)) {
+      if (to === undefined) session.setPresence(stanza);
+      return undefined;
+    }
+    if (to === undefined) return this.#broadcast({ session, stanza, again });
     if (isSubscriptionType(type)) {
       const done = this.#subscriptions.sent(session.account, to.bare, type, stanza);
       return done.then((error) => (error === undefined ? undefined : this.#refuse({ session, stanza }, error)));
@@ -105,13 +110,13 @@ class Presence {
     return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
   }
 
-  #broadcast({ session, stanza }: PresenceSent): Done {
+  #broadcast({ session, stanza, again }: PresenceSent): Done {
     switch (stanza.type) {
       case "available":
         if (!hasGoodPriority(stanza)) {
           return this.#refuse({ session, stanza }, new StanzaError("bad-request", "priority is -128 to 127"));
         }
-        return withoutAnswer(this.#broadcaster.available(session, stanza));
+        return withoutAnswer(this.#broadcaster.available(session, stanza, again));
       case "unavailable":
         return withoutAnswer(this.#broadcaster.unavailable(session, stanza));
       case "error":

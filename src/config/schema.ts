@@ -142,6 +142,8 @@ const shutdown = z
     /** How long past the deadline the watchdog waits before it kills the process. */
     watchdog_grace: duration("2s"),
     batch: count(25),
+    /** What contacts of sessions that can be resumed after the next start are told at a stop: `end` unavailable, `keep` nothing. */
+    resumable: z.enum(["end", "keep"], { error: '"end" or "keep"' }).default("end"),
     stop_accepting: phase("1s", "5s"),
     close_sessions: phase("2s", "15s"),
     server_stopping: phase("1s", "10s"),

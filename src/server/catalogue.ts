@@ -28,6 +28,11 @@ export type IqAnswer = Element | StanzaError | "empty" | "handled";
 export interface PresenceSent {
   readonly session: Session;
   readonly stanza: Stanza;
+  /**
+   * The server sends it, for a client that is back after a stop and a start: what it last said, for contacts who were told
+   * that it is gone, or who may have missed that it was not reachable, and whose presence it does not know any more.
+   */
+  readonly again?: boolean;
 }
 
 /** A presence stanza for a local account or one of its resources, from anywhere. */
@@ -90,6 +95,14 @@ export interface HookCatalogue {
    * for `c2s.close_timeout` together, and only then the session is over. There is no answer.
    */
   "session/ending": { payload: SessionEnding; answer: never };
+  /**
+   * The server stops, with `shutdown.resumable = "end"`, and the session's client may resume it after the next start:
+   * tell now, on its behalf, what is owed as at its end, such as unavailable presence. The session stays open and takes
+   * stanzas. When its client is back, `presence/sent` comes with what it had last said. Answer `end`, before anything is
+   * told, when the session cannot go on like that, because only the client itself can bring back what it had: it ends
+   * then like any other. All together have `c2s.close_timeout`.
+   */
+  "session/parting": { payload: SessionEnding; answer: "end" };
 }
 
 /** The event for modules while the server goes down. */

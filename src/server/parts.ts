@@ -25,7 +25,8 @@ import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
 import { Router } from "./router.ts";
 import { S2s } from "./s2s/s2s.ts";
-import { endSession } from "./session-ending.ts";
+import type { Session } from "./session.ts";
+import { endSession, partSession } from "./session-ending.ts";
 import { SessionTable } from "./session-table.ts";
 import { version } from "./version.ts";
 
@@ -161,6 +162,17 @@ export function joinParts(tools: PartsOptions): Parts {
     moduleFeatures: () => modules.streamFeatures(),
     sessionBound: (session) => notifications.notify("session/bound", session),
     sessionReachable: (session) => notifications.notify("session/available", session),
+    keeping: {
+      ...(config.shutdown.resumable === "keep"
+        ? {}
+        : {
+            parting: (session: Session, reason: string) =>
+              partSession({ hooks, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
+          }),
+      returned: async (session, stanza) => {
+        await hooks.run("presence/sent", { session, stanza, again: true });
+      },
+    },
     sessionDetached: (session) => notifications.notify("session/detached", session),
     sessionResumed: (session) => notifications.notify("session/resumed", session),
     sessionEnding: (session, reason) =>

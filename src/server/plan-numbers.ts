@@ -5,16 +5,22 @@ import type { Jid } from "../jid/jid.ts";
 import type { Clock } from "../util/clock.ts";
 import type { Rosters } from "./rosters.ts";
 import type { LinkStatus } from "./s2s/s2s.ts";
+import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
 
 /** What there is to do. */
 export interface PlanNumbers {
   readonly sessions: number;
-  /** Sessions that are available: their contacts are told that they go. */
+  /** Sessions that are available: their contacts see them. */
   readonly available: number;
+  /** Sessions that are kept for the next start, because their clients can resume them. */
+  readonly resumable: number;
   /** Client connections that have not logged in. */
   readonly notLoggedIn: number;
-  /** Unavailable presence to contacts that the rosters of available sessions call for; directed presence is not counted. */
+  /**
+   * Unavailable presence to contacts that the rosters of available sessions call for; directed presence is not counted,
+   * nor sessions of which contacts hear nothing (`shutdown.resumable = "keep"`).
+   */
   readonly goodbyes: { readonly local: number; readonly remote: number };
   readonly remote: RemoteNumbers;
   readonly stanzas: {
@@ -47,6 +53,9 @@ export interface PlanSubject {
   readonly sessions: SessionTable;
   readonly rosters: Rosters;
   readonly notLoggedIn: number;
+  readonly resumable: number;
+  /** Whether contacts are told when the session goes. */
+  isToldOf(session: Session): boolean;
   readonly links: readonly LinkStatus[];
   /** Stanzas to other servers that have no fate. */
   readonly owed: number;
@@ -59,8 +68,8 @@ const BATCH = 50;
 
 /** Counts; other work has its turn meanwhile, so that what is counted first may have changed at the end. */
 export async function countForPlan(subject: PlanSubject): Promise<PlanNumbers> {
-  const { sessions, links, notLoggedIn, owed } = subject;
-  const online = availableAccounts(sessions);
+  const { sessions, links, notLoggedIn, resumable, owed } = subject;
+  const online = availableAccounts(subject);
   const contacts = await countContacts(subject, online);
   let available = 0;
   for (const { count } of online.values()) available += count;
@@ -73,6 +82,7 @@ export async function countForPlan(subject: PlanSubject): Promise<PlanNumbers> {
   return {
     sessions: sessions.size,
     available,
+    resumable,
     notLoggedIn,
     goodbyes: contacts.goodbyes,
     remote: countRemote(links, contacts.domains),
@@ -80,14 +90,22 @@ export async function countForPlan(subject: PlanSubject): Promise<PlanNumbers> {
   };
 }
 
-function availableAccounts(sessions: SessionTable): Map<string, { readonly account: Jid; count: number }> {
-  const online = new Map<string, { readonly account: Jid; count: number }>();
-  for (const { account, presence } of sessions.all()) {
-    if (presence === undefined) continue;
-    const name = account.toString();
-    const known = online.get(name);
-    if (known === undefined) online.set(name, { account, count: 1 });
-    else known.count++;
+/** An account with available sessions: how many, and of how many contacts are told when they go. */
+interface Online {
+  readonly account: Jid;
+  count: number;
+  told: number;
+}
+
+function availableAccounts({ sessions, isToldOf }: PlanSubject): Map<string, Online> {
+  const online = new Map<string, Online>();
+  for (const session of sessions.all()) {
+    if (session.presence === undefined) continue;
+    const name = session.account.toString();
+    const known = online.get(name) ?? { account: session.account, count: 0, told: 0 };
+    known.count++;
+    if (isToldOf(session)) known.told++;
+    online.set(name, known);
   }
   return online;
 }
@@ -95,19 +113,20 @@ function availableAccounts(sessions: SessionTable): Map<string, { readonly accou
 /** Who has to be told, by the rosters (RFC 6121 §4.5.2). */
 async function countContacts(
   { rosters, hosts, clock }: PlanSubject,
-  online: ReadonlyMap<string, { readonly account: Jid; readonly count: number }>,
+  online: ReadonlyMap<string, Online>,
 ): Promise<{ readonly goodbyes: PlanNumbers["goodbyes"]; readonly domains: ReadonlySet<string> }> {
   const goodbyes = { local: 0, remote: 0 };
   const domains = new Set<string>();
   let looked = 0;
-  for (const { account, count } of online.values()) {
+  for (const { account, told } of online.values()) {
+    if (told === 0) continue;
     for (const { jid, subscription } of (await rosters.load(account)).items.values()) {
       if (subscription !== "from" && subscription !== "both") continue;
       // A bare JID, prepared: nothing but the domain follows the sign.
       const domain = jid.slice(jid.indexOf("@") + 1);
-      if (hosts.has(domain)) goodbyes.local += count;
+      if (hosts.has(domain)) goodbyes.local += told;
       else {
-        goodbyes.remote += count;
+        goodbyes.remote += told;
         domains.add(domain);
       }
     }

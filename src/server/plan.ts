@@ -75,7 +75,7 @@ export interface PlanInput {
   readonly previous: DrainReport | undefined;
 }
 
-const COUNTED = ["answered", "unanswered", "cut", "hibernating"] as const satisfies (keyof ClosedSessions)[];
+const COUNTED = ["answered", "unanswered", "cut", "hibernating", "kept"] as const satisfies (keyof ClosedSessions)[];
 const GROUPS: readonly When[] = ["before", "during", "after"];
 
 /** Returns the plan of a stop without the optional phases. */

@@ -19,6 +19,7 @@ import type { Logger } from "../util/log.ts";
 import { type Random, systemRandom } from "../util/random.ts";
 import type { Accounts } from "./accounts.ts";
 import { certificateFiles } from "./certificates.ts";
+import { KeptSessions } from "./kept-sessions.ts";
 import type { ModuleDefinition } from "./module-api.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import { joinParts, type Parts, preparedHost } from "./parts.ts";
@@ -75,6 +76,8 @@ export interface ServerStatus {
   readonly sessions: number;
   /** How many of them wait for their clients (XEP-0198). */
   readonly hibernating: number;
+  /** How many of them can be resumed, after a restart or a start too, the waiting ones included. */
+  readonly resumable: number;
   /** Clients' connections, logged in or not. */
   readonly connections: number;
   readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
@@ -209,6 +212,7 @@ export class Server {
       ],
       sessions: parts?.sessions.size ?? 0,
       hibernating: parts?.c2s.hibernating ?? 0,
+      resumable: parts?.c2s.resumable ?? 0,
       connections: parts?.c2s.connections ?? 0,
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(phase === undefined ? {} : { phase }),
@@ -225,17 +229,19 @@ export class Server {
     if (state !== "running")
       throw new MorendoError("MORENDO_STOPPING", `there is nothing to plan: the server is ${state}`);
     const { sessions, rosters, c2s, s2s } = this.#started();
+    const { shutdown } = this.#options.config;
     const hosts = new Set(this.#options.config.hosts.map(({ name }) => preparedHost(name)));
     const numbers = await countForPlan({
       hosts,
       sessions,
       rosters,
       notLoggedIn: c2s.strangers,
+      resumable: c2s.resumable,
+      isToldOf: (session) => shutdown.resumable === "end" || !c2s.isResumable(session),
       links: s2s.links(),
       owed: s2s.status().queued,
       clock: this.#clock,
     });
-    const { shutdown } = this.#options.config;
     return planShutdown({
       state,
       plan: planOf(shutdown),
@@ -314,13 +320,24 @@ export class Server {
     if (signal.aborted) return;
 
     const { inheritance } = this.#options;
-    if (inheritance !== undefined) await takeOver({ ...parts, inheritance, log: this.#log });
+    const kept = new KeptSessions({ ...parts, ...tools, store });
+    lifecycle.attach("quit", {
+      name: "c2s",
+      when: "before",
+      run: (context) => this.#partFromClients(context, parts, kept),
+    });
+    const hasTakenOver =
+      inheritance !== undefined && (await takeOver({ ...parts, inheritance, log: this.#log }));
+    if (!hasTakenOver) await kept.take();
+    if (signal.aborted) return;
 
     lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
     lifecycle.attach("quit", { name: "s2s", when: "before", run: () => parts.s2s.destroy() });
     if (config.s2s.enabled) await parts.s2s.start();
     // The predecessor serves until it has said otherwise.
     if (inheritance !== undefined) parts.s2s.pauseListening();
+    if (signal.aborted) return;
+    await kept.begin();
     if (signal.aborted) return;
 
     lifecycle.attach("stop-accepting", {
@@ -329,7 +346,6 @@ export class Server {
       cancelled: () => parts.c2s.resumeAccepting(),
     });
     lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
-    lifecycle.attach("quit", { name: "c2s", when: "before", run: () => parts.c2s.destroy() });
     lifecycle.section("sessions", () => parts.c2s.closed);
     await parts.c2s.start();
     if (inheritance !== undefined) await this.#serveInstead(inheritance, parts);
@@ -337,6 +353,16 @@ export class Server {
     if (unclaimed.length > 0)
       this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
     parts.notifications.notify("server-started", undefined);
+  }
+
+  /** What is kept of their sessions is written when nothing comes back from other servers any more. */
+  async #partFromClients(context: PhaseContext, { c2s, s2s }: Parts, kept: KeptSessions): Promise<void> {
+    s2s.destroy();
+    try {
+      if (context.cause === "stop") await kept.save(context.remaining());
+    } finally {
+      await c2s.destroy();
+    }
   }
 
   /** Once, and so that the store still has time to close. */

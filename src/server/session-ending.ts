@@ -1,4 +1,4 @@
-// What happens on behalf of a session that ends: every module has its say (unavailable presence above all), none of them
+// What happens on behalf of a session that ends, or parts from its contacts for as long as the server is down: every module has its say (unavailable presence above all), none of them
 // for longer than a limit, and then the end is told. Not for: the connection, which c2s closes afterwards.
 
 import type { Notifier } from "../util/events.ts";
@@ -37,4 +37,33 @@ export async function endSession(options: SessionEndingOptions, ending: SessionE
     });
   }
   options.notifications.notify("session/ended", ending);
+}
+
+/**
+ * Runs the hook `session/parting`; resolves when the handlers are done or the limit has passed, to whether the session may
+ * go on. Never rejects.
+ */
+export async function partSession(
+  { hooks, wheel, log, limitMs }: Omit<SessionEndingOptions, "notifications">,
+  parting: SessionEnding,
+): Promise<boolean> {
+  const answer = hooks.run<"end">("session/parting", parting);
+  if (!(answer instanceof Promise)) return answer !== "end";
+  const { promise: late, cancel } = timeout(wheel, limitMs);
+  const isLate = late.then(() => {
+    log.warn({ jid: parting.session.jid.toString() }, "modules did not let a session part in time");
+    return undefined;
+  });
+  const said = await Promise.race([answer, isLate]);
+  cancel();
+  return said !== "end";
+}
+
+function timeout(wheel: TimerWheel, ms: number): { readonly promise: Promise<void>; readonly cancel: () => void } {
+  let cancel = (): void => undefined;
+  const promise = new Promise<void>((resolve) => {
+    const waiting = wheel.add(ms, resolve);
+    cancel = () => waiting.cancel();
+  });
+  return { promise, cancel };
 }

@@ -24,10 +24,11 @@ export interface TakingOverOptions {
 }
 
 /**
- * Takes the predecessor's state over and waits for its consent to listen. Rejects when anything about it is wrong;
- * whoever called must then forget what was taken over (`C2s.forgetAll`), and not serve.
+ * Takes the predecessor's state over and waits for its consent to listen; resolves to false when the predecessor is gone
+ * and there is nothing to take over. Rejects when anything about it is wrong; whoever called must then forget what was
+ * taken over (`C2s.forgetAll`), and not serve.
  */
-export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOptions): Promise<void> {
+export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOptions): Promise<boolean> {
   const state = await inheritance.receiveState({
     sessions: { versions: STATE_VERSIONS.sessions, required: true, read: (value) => value },
     modules: { versions: STATE_VERSIONS.modules, required: true, read: (value) => moduleState.parse(value) },
@@ -37,7 +38,7 @@ export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOpt
       { predecessor: inheritance.predecessor },
       "the predecessor died before it had handed over: starting plainly",
     );
-    return;
+    return false;
   }
   for (const session of state.sections.sessions?.items ?? []) c2s.restore(session);
   const states: Record<string, ModuleState> = {};
@@ -45,6 +46,7 @@ export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOpt
   await loadModules(modules.handovers(), states, log);
   const consent = await inheritance.prepared();
   log.info({ predecessor: inheritance.predecessor, sessions: c2s.hibernating, consent }, "took over");
+  return true;
 }
 
 /** Takes over a stanza that reached the predecessor too late. */

@@ -82,14 +82,22 @@ function describeParticipant({ name, limitMs }: PlannedParticipant): string {
   return limitMs === undefined ? name : `${name} (${formatDuration(limitMs)})`;
 }
 
-function describeNumbers({ sessions, available, notLoggedIn, goodbyes, remote, stanzas }: PlanNumbers): string[] {
+function describeNumbers({
+  sessions,
+  available,
+  resumable,
+  notLoggedIn,
+  goodbyes,
+  remote,
+  stanzas,
+}: PlanNumbers): string[] {
   const cold = [
     `${remote.cold} cold`,
     ...(remote.cold === 0 ? [] : [` (${remote.coldWithQueue} with stanzas waiting): ${remote.coldNames.join(", ")}`]),
     ...(remote.cold > remote.coldNames.length ? [` and ${remote.cold - remote.coldNames.length} more`] : []),
   ].join("");
   return [
-    `sessions     ${sessions}, of which ${available} available; ${notLoggedIn} connections that have not logged in`,
+    `sessions     ${sessions}, of which ${available} available, ${resumable} to be resumed after a start; ${notLoggedIn} connections that have not logged in`,
     `goodbyes     ${goodbyes.remote} to other servers, ${goodbyes.local} here (by the rosters of who is available)`,
     `domains      ${remote.warm} warm, ${cold}`,
     `stanzas      ${stanzas.queued} waiting for other servers, ${stanzas.unproved} sent without proof so far`,

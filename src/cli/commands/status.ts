@@ -33,13 +33,14 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
 export function describeStatus(status: ServerStatus, now: number): string {
   const { s2s } = status;
   const phase = status.phase === undefined ? "" : `, in phase ${status.phase}`;
+  const resumable = status.resumable > 0 ? `, ${status.resumable} that can be resumed` : "";
   const waiting = status.hibernating > 0 ? `, ${status.hibernating} of them waiting for their clients` : "";
   return [
     `Morendo ${status.version}: ${status.state}${phase} (pid ${status.pid})`,
     `  since      ${status.startedAt} (${formatDuration(Math.max(0, now - Date.parse(status.startedAt)))})`,
     `  hosts      ${status.hosts.join(", ")}`,
     `  listening  ${status.listening.length === 0 ? "no more" : status.listening.join(", ")}`,
-    `  sessions   ${status.sessions}${waiting}`,
+    `  sessions   ${status.sessions}${resumable}${waiting}`,
     `  servers    ${s2s.outgoing} outgoing, ${s2s.incoming} incoming, ${s2s.queued} stanzas waiting`,
   ].join("\n");
 }

@@ -14,6 +14,7 @@ import type {
 import type { PhaseContext } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
+import type { XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import { asError, MorendoError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
@@ -27,6 +28,7 @@ import type { SessionTable } from "../session-table.ts";
 import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { C2sContext } from "./context.ts";
+import { type Keeping, Parking } from "./parking.ts";
 import { rerouteAll } from "./reroute.ts";
 import { Resumption } from "./resumption.ts";
 import { readSnapshot } from "./session-snapshot.ts";
@@ -53,6 +55,8 @@ export interface C2sOptions {
   sessionBound(session: ClientSession): void;
   /** A session takes messages from now on. */
   sessionReachable(session: ClientSession): void;
+  /** How sessions that can be resumed go on after a stop and a start; without it they end at a stop. */
+  readonly keeping?: Keeping;
   /** A session waits for its client from now on, and its client is back. */
   sessionDetached(session: ClientSession): void;
   sessionResumed(session: ClientSession): void;
@@ -68,6 +72,8 @@ export interface ClosedSessions {
   cut: number;
   /** Ended while waiting for their clients (XEP-0198). */
   hibernating: number;
+  /** Not ended: their clients can resume them after the next start. */
+  kept: number;
   /** The first hundred full JIDs of those that did not answer. */
   readonly named: string[];
 }
@@ -110,7 +116,10 @@ export class C2s {
   #mayHibernate = true;
   #surroundings: SessionSurroundings;
   #frozen: ReadonlySet<ClientSession> = new Set();
-  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, named: [] };
+  #parking: Parking | undefined;
+  /** Sessions whose contacts hear again of a client that is back: what it says of itself since then comes after that. */
+  #returning = new WeakMap<ClientSession, Promise<void>>();
+  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, kept: 0, named: [] };
 
   constructor(options: C2sOptions) {
     this.#options = options;
@@ -138,10 +147,16 @@ export class C2s {
       resume: async (user, request, connection) =>
         this.#stopping === undefined
           ? await this.#resumption.resume(user, request, connection)
-          : { kind: "failed", condition: "service-unavailable" },
+          : // An answer would tell the client that there is nothing to resume, and there may be, after a start.
+            { kind: "fault", error: this.#stopping },
       bound: (session) => options.sessionBound(session),
-      route: (session, stanza) => options.router.fromClient(session, stanza),
+      route: (session, stanza) => {
+        const returning = stanza.kind === "presence" ? this.#returning.get(session) : undefined;
+        if (returning === undefined) return options.router.fromClient(session, stanza);
+        return returning.then(() => options.router.fromClient(session, stanza));
+      },
     };
+    this.#parking = options.keeping === undefined ? undefined : new Parking(options.keeping);
     this.#resumption = new Resumption({
       config,
       clock: options.clock,
@@ -166,6 +181,16 @@ export class C2s {
   /** How many sessions wait for their clients. */
   get hibernating(): number {
     return this.#resumption.hibernating.size;
+  }
+
+  /** How many sessions can be resumed. */
+  get resumable(): number {
+    return this.#resumption.count;
+  }
+
+  /** Tells whether a session can be resumed. */
+  isResumable(session: unknown): boolean {
+    return session instanceof ClientSession && session.resumable;
   }
 
   /** The addresses listened on. */
@@ -224,10 +249,19 @@ export class C2s {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Phase `close-sessions`: ends every session and closes every connection, in shuffled batches. */
+  /**
+   * Phase `close-sessions`: ends every session and closes every connection, in shuffled batches; at a plain stop without
+   * the sessions that are to be kept (`C2sOptions.keeping`): they wait for what comes for them until the phase `quit`.
+   */
   async closeSessions(context: PhaseContext): Promise<void> {
     const error = new StreamError("system-shutdown", context.reason);
-    this.#mayHibernate = false;
+    const parking = context.cause === "stop" ? this.#parking : undefined;
+    this.#mayHibernate = parking !== undefined;
+    const over = aborted(context.signal);
+    const park = async (session: ClientSession | undefined, stream?: XmlStream): Promise<boolean> =>
+      session !== undefined &&
+      (await parking?.park(session, { reason: context.reason, over, ...(stream === undefined ? {} : { stream }) })) ===
+        true;
     const all = shuffle([...this.#streams, ...this.#resumption.hibernating], this.#options.random);
     const waiting = this.#closing;
     const total = all.length;
@@ -240,8 +274,10 @@ export class C2s {
       const timeoutMs = Math.min(this.#options.config.close_timeout, context.remaining());
       const work =
         one instanceof ClientSession
-          ? this.#endHibernating(one, context.reason)
-          : this.#closeStream(one, error, timeoutMs);
+          ? park(one).then((isParked) => (isParked ? undefined : this.#endHibernating(one, context.reason)))
+          : park(one.session, one.stream).then((isParked) =>
+              isParked ? undefined : this.#closeStream(one, error, timeoutMs),
+            );
       const closing = work.then(() => {
         done++;
         waiting.delete(one);
@@ -254,13 +290,51 @@ export class C2s {
     // Out of time: the closing tags still go out, but nobody is waited for any more.
     const hurry = (): void => {
       for (const one of waiting.keys()) {
-        if (one instanceof ClientStream) void one.stream.close({ error, timeoutMs: 0 });
+        if (!(one instanceof ClientStream) || parking?.has(one.stream) === true) continue;
+        void one.stream.close({ error, timeoutMs: 0 });
       }
     };
     context.signal.addEventListener("abort", hurry);
     if (context.signal.aborted) hurry();
     await Promise.all(waiting.values());
     context.signal.removeEventListener("abort", hurry);
+    // Those whose connection broke meanwhile.
+    for (const session of this.#resumption.hibernating) if (!session.resting) await park(session);
+    this.closed.kept = parking?.count ?? 0;
+  }
+
+  /**
+   * Phase `quit` at a plain stop: takes all sessions that can be resumed from their connections, whatever had been done
+   * before, lets nothing about them change any more, and returns them: for somebody who keeps them until the next start.
+   * Waits at most `ms` for what is at work. `letGo` or `thaw` follows.
+   */
+  async keepSessions(ms: number): Promise<ReadonlySet<ClientSession>> {
+    const parking = this.#parking;
+    if (parking === undefined) return new Set();
+    this.#stopping ??= new StreamError("system-shutdown");
+    const enough = new AbortController();
+    const over = this.#options.clock.sleep(ms, enough.signal);
+    const held = Array.from(this.#streams, ({ session, stream }) =>
+      session === undefined ? stream.hold() : parking.park(session, { over, stream }),
+    );
+    const waiting = Array.from(this.#resumption.hibernating, (session) => parking.park(session, { over }));
+    await Promise.race([Promise.all([...held, ...waiting]), over]);
+    enough.abort();
+    this.freeze();
+    this.closed.kept = this.#frozen.size;
+    return this.#frozen;
+  }
+
+  /** The frozen sessions could not be kept: they end with the others. */
+  keptNothing(): void {
+    this.closed.hibernating += this.closed.kept;
+    this.closed.kept = 0;
+    this.thaw();
+  }
+
+  /** After a start: ends the sessions that are too many by today's bounds. */
+  keepBounds(): void {
+    this.#resumption.keepBounds();
   }
 
   /** Ends the sessions of an account that has been removed; resolves when their contacts have been told. Never rejects. */
@@ -282,7 +356,7 @@ export class C2s {
    */
   restore(data: unknown): ClientSession {
     const { sessions, hosts, random, clock } = this.#options;
-    const { jid, created, sm, presence, hibernatedSince = clock.wallTime() } = readSnapshot(data);
+    const { jid, created, sm, presence, hibernatedSince = clock.wallTime(), outage } = readSnapshot(data);
     const refuse = (what: string): never => {
       throw new MorendoError("MORENDO_SESSION_STATE", `the state of a session cannot be used: ${what}`);
     };
@@ -296,6 +370,7 @@ export class C2s {
       sm,
       surroundings: this.#surroundings,
       detachedAt: hibernatedSince,
+      outage,
       ...(presence === undefined ? {} : { presence }),
     });
     sessions.add(session);
@@ -338,16 +413,22 @@ export class C2s {
     for (const listener of this.#listeners.splice(0)) listener.passable?.release();
     this.#places = [];
     this.#mayHibernate = false;
-    const passed = this.#frozen;
-    this.#frozen = new Set();
-    for (const session of passed) {
-      this.#options.sessions.remove(session);
-      session.forget();
-    }
-    this.#resumption.forget(passed);
+    const passed = this.letGo();
     for (const stream of this.#streams) {
       if (stream.session !== undefined && passed.has(stream.session)) stream.passedOn();
     }
+  }
+
+  /** Somebody else has the frozen sessions: forgets them, without a word to anybody, and returns them. */
+  letGo(): ReadonlySet<ClientSession> {
+    const frozen = this.#frozen;
+    this.#frozen = new Set();
+    for (const session of frozen) {
+      this.#options.sessions.remove(session);
+      session.forget();
+    }
+    this.#resumption.forget(frozen);
+    return frozen;
   }
 
   /** Forgets every session that waits for its client, without a word to anybody: they are another process's after all. */
@@ -507,6 +588,15 @@ export class C2s {
     return session;
   }
 
+  /** The client of a session that was kept over a stop and a start is back. */
+  #welcomeBack(session: ClientSession): void {
+    const presence = session.comeBack();
+    const done = presence === undefined ? undefined : this.#options.keeping?.returned(session, presence);
+    if (done === undefined) return;
+    this.#returning.set(session, done);
+    void done.then(() => this.#returning.delete(session));
+  }
+
   #surroundingsOf({ config, clock, wheel, router, sessions, ...options }: C2sOptions): SessionSurroundings {
     return {
       clock,
@@ -530,6 +620,7 @@ export class C2s {
       resumed: (session, size) => {
         this.#resumption.attached(session, size);
         options.sessionResumed(session);
+        this.#welcomeBack(session);
       },
       ending: (session, reason) => {
         sessions.remove(session);
@@ -544,6 +635,13 @@ export class C2s {
       gone: (session) => this.#resumption.gone(session),
     };
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 function nameOf(one: ClientStream | ClientSession): string {

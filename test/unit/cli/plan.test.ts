@@ -35,6 +35,7 @@ const PLAN: ShutdownPlan = {
   numbers: {
     sessions: 12,
     available: 10,
+    resumable: 6,
     notLoggedIn: 3,
     goodbyes: { local: 20, remote: 7 },
     remote: { warm: 4, cold: 22, coldWithQueue: 1, owed: 23, coldNames: ["b.test", "c.test"] },
@@ -59,7 +60,7 @@ describe("the plan for people", () => {
   quit            5s       1s       5s       nobody
 
 There is to do:
-  sessions     12, of which 10 available; 3 connections that have not logged in
+  sessions     12, of which 10 available, 6 to be resumed after a start; 3 connections that have not logged in
   goodbyes     7 to other servers, 20 here (by the rosters of who is available)
   domains      4 warm, 22 cold (1 with stanzas waiting): b.test, c.test and 20 more
   stanzas      5 waiting for other servers, 6 sent without proof so far

@@ -14,6 +14,7 @@ import { jid, stanza } from "../../support/stanzas.ts";
 const NOTHING: PlanNumbers = {
   sessions: 0,
   available: 0,
+  resumable: 0,
   notLoggedIn: 0,
   goodbyes: { local: 0, remote: 0 },
   remote: { warm: 0, cold: 0, coldWithQueue: 0, owed: 0, coldNames: [] },
@@ -178,7 +179,8 @@ describe("countForPlan", () => {
   async function subject(links: readonly LinkStatus[]): Promise<PlanSubject & { readonly host: ModuleHost }> {
     const host = new ModuleHost();
     const { sessions, rosters, clock } = host;
-    return { hosts: new Set(["a.test"]), sessions, rosters, notLoggedIn: 3, links, owed: 9, clock, host };
+    const counts = { notLoggedIn: 3, resumable: 1, owed: 9 };
+    return { hosts: new Set(["a.test"]), sessions, rosters, ...counts, isToldOf: () => true, links, clock, host };
   }
 
   const contact = (address: string, subscription: RosterItem["subscription"]): RosterItem => {
@@ -204,11 +206,28 @@ describe("countForPlan", () => {
     assert.deepEqual(await countForPlan(asked), {
       sessions: 3,
       available: 2,
+      resumable: 1,
       notLoggedIn: 3,
       goodbyes: { local: 2, remote: 6 },
       remote: { warm: 1, cold: 2, coldWithQueue: 1, owed: 3, coldNames: ["queue.test", "cold.test"] },
       stanzas: { queued: 5, unproved: 2, owed: 9 },
     });
+  });
+
+  it("counts no goodbyes of sessions of which contacts hear nothing", async () => {
+    const asked = await subject([]);
+    await asked.host.rosters.importItems(jid("romeo@a.test"), [
+      contact("juliet@a.test", "both"),
+      contact("c@b.test", "from"),
+    ]);
+    for (const resource of ["kept", "ending"]) {
+      asked.host.bind(`romeo@a.test/${resource}`).presence = stanza("presence", { from: `romeo@a.test/${resource}` });
+    }
+    const { available, goodbyes } = await countForPlan({
+      ...asked,
+      isToldOf: (session) => session.jid.resource !== "kept",
+    });
+    assert.deepEqual([available, goodbyes], [2, { local: 1, remote: 1 }]);
   });
 
   it("counts a domain once, however many of our hosts speak to it", async () => {
