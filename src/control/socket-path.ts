@@ -14,6 +14,13 @@ export function makingName(path: string, pid: number = process.pid): string {
   return join(dirname(path), `.${pid.toString(36)}`);
 }
 
+/** Removes what the process `pid`, which is dead, made beside `path` and never put there. */
+export async function removeUnpublished(path: string, pid: number): Promise<void> {
+  await unlink(makingName(path, pid)).catch((thrown: unknown) => {
+    if (codeOf(thrown) !== "ENOENT") throw thrown;
+  });
+}
+
 /** Throws `MORENDO_CONTROL_PATH` when no socket can or should be made at `path`. */
 export async function checkSocketPath(path: string): Promise<void> {
   const bytes = Math.max(Buffer.byteLength(path), Buffer.byteLength(makingName(path)));

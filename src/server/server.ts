@@ -123,8 +123,12 @@ export class Server {
       log,
       budgetMs: config.shutdown.deadline,
       hurryMs: config.shutdown.hurry,
-      ...(reportDir === false ? {} : { reportDir }),
+      // A successor that never served has gone down in nobody's eyes.
+      ...(reportDir === false ? {} : { reportDir: () => (this.#isSuperfluous ? undefined : reportDir) }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
+    });
+    this.lifecycle.on("state", ({ state }) => {
+      if (state === "stopping" && this.#isSuperfluous) this.#vanish();
     });
   }
 
@@ -134,15 +138,11 @@ export class Server {
    */
   start(): Promise<boolean> {
     return this.lifecycle.start(async (signal) => {
-      const { inheritance } = this.#options;
       try {
         await this.#start(signal);
-        // Does nothing once the service is ours.
-        await inheritance?.failed(new MorendoError("MORENDO_STOPPING", "the successor was told to stop"));
+        if (this.#isSuperfluous) await this.#giveBack(toldToStop(this.lifecycle.request));
       } catch (thrown) {
-        // What was taken over is the predecessor's again: nobody may hear of its end from here.
-        if (inheritance !== undefined && !this.#hasTakenOver) this.#parts?.c2s.forgetAll();
-        await inheritance?.failed(thrown);
+        if (this.#isSuperfluous) await this.#giveBack(thrown);
         throw thrown;
       }
     });
@@ -269,6 +269,26 @@ export class Server {
     c2s.resumeListening();
   }
 
+  /** Whether this is a successor to whom the service has not been passed on: somebody else serves. */
+  get #isSuperfluous(): boolean {
+    return this.#options.inheritance !== undefined && !this.#hasTakenOver;
+  }
+
+  /** What was taken over is the predecessor's again, which is told why. */
+  async #giveBack(why: unknown): Promise<void> {
+    this.#parts?.c2s.forgetAll();
+    await this.#options.inheritance?.failed(why);
+  }
+
+  /**
+   * Goes down without anybody noticing: neither clients and contacts nor, by way of a module, anybody else. Only what this
+   * process holds itself is let go of.
+   */
+  #vanish(): void {
+    this.#parts?.c2s.forgetAll();
+    this.lifecycle.skipToEnd("it never served");
+  }
+
   #started(): Parts {
     if (this.#parts === undefined) throw new MorendoError("MORENDO_NOT_STARTED", "the server has not been started");
     return this.#parts;
@@ -326,8 +346,7 @@ export class Server {
       when: "before",
       run: (context) => this.#partFromClients(context, parts, kept),
     });
-    const hasTakenOver =
-      inheritance !== undefined && (await takeOver({ ...parts, inheritance, log: this.#log }));
+    const hasTakenOver = inheritance !== undefined && (await takeOver({ ...parts, inheritance, log: this.#log }));
     if (!hasTakenOver) await kept.take();
     if (signal.aborted) return;
 
@@ -348,6 +367,7 @@ export class Server {
     lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
     lifecycle.section("sessions", () => parts.c2s.closed);
     await parts.c2s.start();
+    if (inheritance !== undefined && signal.aborted) return;
     if (inheritance !== undefined) await this.#serveInstead(inheritance, parts);
     const unclaimed = await this.#inherited.closeUnclaimed();
     if (unclaimed.length > 0)
@@ -391,6 +411,13 @@ export class Server {
       return undefined;
     }
   }
+}
+
+/** Why a successor ends that was told to: by a signal, or by an error that nobody caught. */
+function toldToStop(request: StopRequest | undefined): Error {
+  if (request?.error !== undefined) return request.error;
+  const why = request === undefined ? "" : `: ${request.reason}`;
+  return new MorendoError("MORENDO_STOPPING", `the successor was told to stop${why}`);
 }
 
 async function certificatesFromFiles(

@@ -44,8 +44,8 @@ export interface LifecycleOptions<Phase extends string> {
   readonly hurryMs: number;
   /** Guards against a run that does not end; none unless given. */
   readonly watchdog?: Watchdog;
-  /** Where reports are written; nowhere unless given. */
-  readonly reportDir?: string;
+  /** Where reports are written; nowhere unless given. A function is asked at each report. */
+  readonly reportDir?: string | (() => string | undefined);
   /** How often progress is told (250 ms unless told). */
   readonly progressMs?: number;
   /** How long those who are under way have, all together, to stop when a run is cancelled (2000 ms unless told). */
@@ -479,7 +479,8 @@ export class Lifecycle<Phase extends string> {
   }
 
   #save(report: DrainReport): void {
-    const { reportDir } = this.#options;
+    const { reportDir: where } = this.#options;
+    const reportDir = typeof where === "function" ? where() : where;
     if (reportDir === undefined) return;
     try {
       writeReport(reportDir, report);

@@ -5,7 +5,6 @@ import { Command, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
 import { controlActions } from "../../control/actions.ts";
 import { ControlServer } from "../../control/control-server.ts";
-import type { Restart } from "../../control/server-port.ts";
 import { UserAdmin } from "../../control/user-admin.ts";
 import { Server } from "../../server/server.ts";
 import { measureLoopDelay } from "../../shutdown/loop-delay.ts";
@@ -16,6 +15,7 @@ import { type DrainReport, describeReport } from "../../shutdown/report.ts";
 import { listenToSignals } from "../../shutdown/signals.ts";
 import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
 import { asError } from "../../util/errors.ts";
+import type { Logger } from "../../util/log.ts";
 import { accountsPort } from "../accounts-port.ts";
 import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, moduleBase } from "../config-option.ts";
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
@@ -23,6 +23,7 @@ import { type Generation, readGeneration } from "../generation.ts";
 import type { Io } from "../io.ts";
 import { type Log, makeLog } from "../log.ts";
 import type { Finish } from "../program.ts";
+import { restarter } from "../restarter.ts";
 
 const HELP = `
 The first start makes what is missing: the data folder, a self-signed certificate for each host without one, and an
@@ -77,8 +78,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
-  const restart: Restart = ({ program: [file, ...args] = [], ...request }) =>
-    server.restart({ ...request, command: file === undefined ? command : { ...command, command: file, args } });
+  const restart = restarter({ server, command, controlPath: config.control.socket, log });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,
@@ -105,7 +105,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   readProgress(io, server, logging, tell);
 
   if (await server.start()) {
-    if (inheritance !== undefined) await control.publish();
+    if (inheritance !== undefined) await publish(control, log);
     tell(describeStart(server.status(), config, file));
     try {
       const first = await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);
@@ -117,9 +117,18 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   const report = await over;
   if (report.error !== undefined) tell(`morendo: ${describeFailure(report.error, config)}`);
   // The socket goes last: whoever followed the run has the report by then.
-  await control.close();
+  await control.close(undefined, { hasSuccessor: server.passedTo !== undefined });
   leave({ code: report.exitCode, log });
   return report.exitCode;
+}
+
+/** Takes the predecessor's place at the control socket. Without one the server is hard to reach, but it serves. */
+async function publish(control: ControlServer, log: Logger): Promise<void> {
+  try {
+    await control.publish();
+  } catch (thrown) {
+    log.error({ err: asError(thrown) }, "the control socket could not be put in its place");
+  }
 }
 
 /** Shows a run on the terminal, or logs it; both when the log goes to a file and somebody watches. */

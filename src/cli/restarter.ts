@@ -1,0 +1,41 @@
+// A restart as this process carries it out for whoever asks for it: which program is started, and what is tidied up behind
+// a successor that failed. How it is handed over is the server's business.
+
+import type { Restart } from "../control/server-port.ts";
+import { removeUnpublished } from "../control/socket-path.ts";
+import type { HandoverOutcome, SuccessorCommand } from "../handover/index.ts";
+import type { Server } from "../server/server.ts";
+import { asError } from "../util/errors.ts";
+import type { Logger } from "../util/log.ts";
+
+/** What a restart needs. */
+export interface RestarterOptions {
+  readonly server: Pick<Server, "restart">;
+  /** What starts this program again, unless a request names another one. */
+  readonly command: SuccessorCommand;
+  /** The path of the control socket. */
+  readonly controlPath: string;
+  readonly log: Logger;
+}
+
+/** Returns the way to restart. */
+export function restarter({ server, command, controlPath, log }: RestarterOptions): Restart {
+  return async ({ program: [file, ...args] = [], ...request }) => {
+    const outcome = await server.restart({
+      ...request,
+      command: file === undefined ? command : { ...command, command: file, args },
+    });
+    if (!outcome.ok) await tidyUp(outcome, controlPath, log);
+    return outcome;
+  };
+}
+
+/** A successor that was killed had no time to remove the socket that it had ready. */
+async function tidyUp({ pid }: HandoverOutcome, controlPath: string, log: Logger): Promise<void> {
+  if (pid === undefined) return;
+  try {
+    await removeUnpublished(controlPath, pid);
+  } catch (thrown) {
+    log.warn({ err: asError(thrown), pid }, "what a successor that failed has left could not be removed");
+  }
+}
