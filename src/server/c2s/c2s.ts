@@ -257,7 +257,10 @@ export class C2s {
     const error = new StreamError("system-shutdown", context.reason);
     const parking = context.cause === "stop" ? this.#parking : undefined;
     this.#mayHibernate = parking !== undefined;
-    const over = aborted(context.signal);
+    let stopWaiting = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      stopWaiting = resolve;
+    });
     const park = async (session: ClientSession | undefined, stream?: XmlStream): Promise<boolean> =>
       session !== undefined &&
       (await parking?.park(session, { reason: context.reason, over, ...(stream === undefined ? {} : { stream }) })) ===
@@ -289,6 +292,7 @@ export class C2s {
     }
     // Out of time: the closing tags still go out, but nobody is waited for any more.
     const hurry = (): void => {
+      stopWaiting();
       for (const one of waiting.keys()) {
         if (!(one instanceof ClientStream) || parking?.has(one.stream) === true) continue;
         void one.stream.close({ error, timeoutMs: 0 });
@@ -635,13 +639,6 @@ export class C2s {
       gone: (session) => this.#resumption.gone(session),
     };
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 function nameOf(one: ClientStream | ClientSession): string {
