@@ -53,3 +53,10 @@ export function excuseForKilledQueue(world: World, to: string): string | undefin
   const waits = world.clients.some(({ plan }) => plan.sm !== "no" && to.startsWith(plan.user));
   return waits ? "it waited for a client when the server was killed" : undefined;
 }
+
+/** Why a contact may still see a session when the server has stopped; undefined when it may not. */
+export function excuseForGhost(world: World, from: string): string | undefined {
+  // The session goes on after the next start, or its goodbye is said then.
+  const goesOn = world.wasCutShort && world.keptSessions.includes(`"${from}"`);
+  return goesOn ? "there was no time for more than to keep the session" : undefined;
+}

@@ -282,7 +282,7 @@ class Judgement {
         (stanza.to?.toString() === to || stanza.to?.bare.toString() === to),
     );
     if (lost) return;
-    this.#add("ghost", `${to} still sees ${from}`);
+    if (excuseForGhost(this.#world, from) === undefined) this.#add("ghost", `${to} still sees ${from}`);
   }
 
   /** The server owes each contact one goodbye for each time it was told "available". */

@@ -87,6 +87,8 @@ export class World {
   /** Those that wait in a session which its client can resume after the next start: it says itself what it has read.
    * `error` before an identifier: that stanza came back. */
   keptIds: ReadonlySet<string> = new Set();
+  /** All that is kept of such sessions, as text. */
+  keptSessions = "";
   #random: SeededRandom;
   #store = new MemoryStore();
   #cast: ClockView;
@@ -133,6 +135,7 @@ export class World {
     const disk = this.#disk ?? this.#store.afterCrash();
     this.storedIds = await idsOf(disk);
     this.keptIds = await keptIdsOf(disk);
+    this.keptSessions = JSON.stringify(await disk.range("kept-sessions", []));
   }
 
   /** Whether the run had less time than it needed, by its own report. */
