@@ -4,6 +4,7 @@
 
 import { describeSettled, type Settled, type Written, writtenTo } from "./books.ts";
 import {
+  excuseForGhost,
   excuseForKilledQueue,
   excuseForNoFate,
   excuseForTwice,
