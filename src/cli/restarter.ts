@@ -15,17 +15,21 @@ export interface RestarterOptions {
   readonly command: SuccessorCommand;
   /** The path of the control socket. */
   readonly controlPath: string;
+  /** Resolves when the successor's control socket is there. */
+  replaced(): Promise<void>;
   readonly log: Logger;
 }
 
 /** Returns the way to restart. */
-export function restarter({ server, command, controlPath, log }: RestarterOptions): Restart {
+export function restarter({ server, command, controlPath, log, replaced }: RestarterOptions): Restart {
   return async ({ program: [file, ...args] = [], ...request }) => {
     const outcome = await server.restart({
       ...request,
       command: file === undefined ? command : { ...command, command: file, args },
     });
-    if (!outcome.ok) await tidyUp(outcome, controlPath, log);
+    // Whoever asks something next is to ask the one that serves.
+    if (outcome.ok) await replaced();
+    else await tidyUp(outcome, controlPath, log);
     return outcome;
   };
 }

@@ -17,6 +17,8 @@ import {
 
 const MAX_REQUESTS_AT_ONCE = 8;
 const IDLE_MS = 30_000;
+/** How long a connection that has asked nothing yet is waited for at the end: its first request is on its way. */
+const FIRST_REQUEST_MS = 200;
 /** Events are dropped for a peer that leaves this much unread; responses are not. */
 const MAX_UNREAD_EVENTS = 64 * 1024;
 
@@ -36,16 +38,23 @@ export class ControlConnection {
   #gone = new AbortController();
   #idle: Timer | undefined;
   #ended = false;
+  /** Resolves when something was asked, or nothing will be. */
+  #asked: Promise<void>;
+  #hasAsked: () => void = () => undefined;
 
   constructor(options: ControlConnectionOptions) {
     this.#options = options;
     const { socket, log } = options;
+    this.#asked = new Promise((resolve) => {
+      this.#hasAsked = resolve;
+    });
     socket.on("data", (chunk) => this.#onData(chunk));
     socket.on("end", () => this.#onEnd());
     socket.on("error", (error) => log.debug({ error: error.message }, "control connection failed"));
     socket.on("close", () => {
       this.#idle?.cancel();
       this.#gone.abort();
+      this.#hasAsked();
     });
     this.#waitForRequests();
   }
@@ -54,6 +63,7 @@ export class ControlConnection {
   async close(limitMs: number): Promise<void> {
     const { socket, clock } = this.#options;
     const limit = new AbortController();
+    await Promise.race([this.#asked, clock.sleep(Math.min(limitMs, FIRST_REQUEST_MS), limit.signal)]);
     const responses = Promise.allSettled(this.#running);
     await Promise.race([responses, clock.sleep(limitMs, limit.signal)]);
     const closed = new Promise<void>((resolve) => {
@@ -84,6 +94,7 @@ export class ControlConnection {
   }
 
   #onLine(line: string): void {
+    this.#hasAsked();
     const request = parseRequest(line);
     if (!("action" in request)) {
       this.#write({ id: null, ok: false, error: request });

@@ -16,6 +16,10 @@ import { connectControl } from "./control-client.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { checkSocketPath, makingName, probeSocket, removeStale } from "./socket-path.ts";
 
+/** How long a predecessor waits for its successor's socket at the path, and how often it looks. */
+const REPLACED_MS = 2_000;
+const LOOK_MS = 10;
+
 /** More connections than this at a time are refused: a person and a few scripts need a handful. */
 const MAX_CONNECTIONS = 32;
 
@@ -79,9 +83,19 @@ export class ControlServer {
     await rename(makingName(path), path);
   }
 
-  /** Lets the requests under way end, at most for `limitMs`, then removes the socket if it is still ours. Late callers get the same promise. */
-  close(limitMs = 1_000): Promise<void> {
-    this.#closing ??= this.#close(limitMs);
+  /** Resolves when a successor's socket is at the path, after two seconds at the latest. */
+  async replaced(): Promise<void> {
+    for (let left = REPLACED_MS; left > 0 && (await this.#isAtPath()); left -= LOOK_MS) {
+      await this.#options.clock.sleep(LOOK_MS);
+    }
+  }
+
+  /**
+   * Lets the requests under way end, at most for `limitMs`, then removes the socket if it is still ours. With `hasSuccessor`
+   * it waits first until the successor's is at the path, so that there is always one. Late callers get the same promise.
+   */
+  close(limitMs = 1_000, { hasSuccessor = false }: { readonly hasSuccessor?: boolean } = {}): Promise<void> {
+    this.#closing ??= this.#close(limitMs, hasSuccessor);
     return this.#closing;
   }
 
@@ -136,24 +150,27 @@ export class ControlServer {
     socket.once("close", () => this.#connections.delete(connection));
   }
 
-  async #close(limitMs: number): Promise<void> {
+  async #close(limitMs: number, hasSuccessor: boolean): Promise<void> {
     const server = this.#server;
+    const { clock } = this.#options;
     if (server === undefined) return;
+    if (hasSuccessor) await this.replaced();
     // While the socket is open: once it is closed another one may get its inode.
-    await this.#removeOwn();
+    if (await this.#isAtPath()) await removeIfThere(this.#options.path);
+    // Whoever found the socket before is taken in.
+    await clock.turn();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     await Promise.all([...this.#connections].map((connection) => connection.close(limitMs)));
     await closed;
   }
 
-  /** Removes the socket's file unless another server's has taken its place. */
-  async #removeOwn(): Promise<void> {
-    const { path } = this.#options;
-    const found = await lstat(path).catch((thrown: unknown) => {
+  /** Whether the socket's file is at the path, and not another server's. */
+  async #isAtPath(): Promise<boolean> {
+    const found = await lstat(this.#options.path).catch((thrown: unknown) => {
       if (codeOf(thrown) !== "ENOENT") throw thrown;
       return undefined;
     });
-    if (found !== undefined && found.ino === this.#inode) await removeIfThere(path);
+    return found !== undefined && found.ino === this.#inode;
   }
 }
 

@@ -78,7 +78,13 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
-  const restart = restarter({ server, command, controlPath: config.control.socket, log });
+  const restart = restarter({
+    server,
+    command,
+    controlPath: config.control.socket,
+    log,
+    replaced: () => control.replaced(),
+  });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,

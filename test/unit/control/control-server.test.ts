@@ -109,6 +109,28 @@ describe("ControlServer", () => {
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
+  it("with a successor keeps the path until the successor has it", async () => {
+    const predecessor = await started();
+    const successor = new ControlServer({ path, actions, clock: systemClock, log: silentLog });
+    servers.push(successor);
+    await successor.prepare();
+    const closed = predecessor.close(1_000, { hasSuccessor: true });
+    for (let round = 0; round < 5; round++) {
+      assert.deepEqual(await (await client()).request("status"), { pid: 4711 });
+    }
+    await successor.publish();
+    await closed;
+    assert.deepEqual(await (await client()).request("status"), { pid: 4711 });
+  });
+
+  it("answers a request that comes while it closes on a connection that had asked nothing", async () => {
+    const server = await started();
+    const connected = await client();
+    const closed = server.close();
+    assert.deepEqual(await connected.request("status"), { pid: 4711 });
+    await closed;
+  });
+
   it("leaves the predecessor's socket alone when it is closed before it was published", async () => {
     await started();
     const successor = new ControlServer({ path, actions, clock: systemClock, log: silentLog });
