@@ -11,7 +11,8 @@ const CHILD = fileURLToPath(new URL("../../support/xmpp-client-child.mjs", impor
 
 describe("@xmpp/client", () => {
   it("logs in by STARTTLS, verifying the certificate, and is told of a shutdown", async () => {
-    const running = await startServer();
+    // One that may resume is told nothing, so that it does (stop-start.test.ts).
+    const running = await startServer({ c2s: { sm_max: "0s" } });
     const service = `xmpp://127.0.0.1:${running.ports.c2s}`;
     const child = spawn(process.execPath, [CHILD, service, "a.test", "romeo", PASSWORD], {
       env: { ...process.env, NODE_EXTRA_CA_CERTS: join(running.data, "certificates", "a.test.crt") },

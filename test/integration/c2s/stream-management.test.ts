@@ -304,23 +304,24 @@ describe("stream management", () => {
   });
 
   describe("at a shutdown", () => {
-    it("has sessions that wait say goodbye, and their messages stored", async () => {
+    it("has sessions that wait say goodbye, and their messages stored, unless it is a plain stop", async () => {
       const juliet = await (await SmClient.start(running, "juliet", "1")).available();
       const romeo = await (await SmClient.start(running, "romeo", "1")).available();
       juliet.raw.reset();
       await hibernating();
       romeo.message("juliet@a.test", "kept");
       await romeo.carried();
-      const report = await running.stop();
+      const report = await running.stop({ cause: "evacuate" });
       assert.equal(report.exitCode, 0);
       assert.equal(report.obligations.run.stored, 1);
       assert.equal((report.sections.sessions as { hibernating: number }).hibernating, 1);
     });
 
     it("counts acknowledgements and the client's closing tag, and tells what was carried", async () => {
-      const juliet = await (await SmClient.start(running, "juliet", "1")).available();
-      const nurse = await (await SmClient.start(running, "nurse", "1", { answerClose: false })).available();
-      const romeo = await (await SmClient.start(running, "romeo", "1")).available();
+      // None of them can be resumed: those that can are kept.
+      const juliet = await (await SmClient.start(running, "juliet", "1", { enable: "" })).available();
+      const nurse = await (await SmClient.start(running, "nurse", "1", { enable: "", answerClose: false })).available();
+      const romeo = await (await SmClient.start(running, "romeo", "1", { enable: "" })).available();
       juliet.answers = nurse.answers = false;
       romeo.message("juliet@a.test", "read");
       romeo.message("nurse@a.test", "unread");
