@@ -153,8 +153,7 @@ describe("clients of other makers, through three restarts", () => {
         await waitUntil(() => allCame(quiet), "what those wrote who will not write it again");
         ({ pid } = await restarted(folder));
         for (const user of users) {
-          const what = (): string => `resumption ${round} of ${user.jid}: ${user.lines.slice(-20).join()}`;
-          await waitUntil(() => user.said("resumed") === round, what());
+          await waitUntil(() => user.said("resumed") === round, `resumption ${round} of ${user.jid}`);
         }
         isBreaking = false;
       }
