@@ -59,17 +59,19 @@ export class KeptSessions {
   }
 
   /**
-   * Phase `quit`: writes all sessions that can be resumed, and forgets them once they are on disk. At most half of `ms` goes
-   * by before the writing begins. Rejects with what the store said when they could not be written; they are still here
+   * Phase `quit`: writes all sessions that can be resumed, and forgets them once they are on disk; and what clients are to
+   * learn that come back too late. At most half of `ms` goes by before the writing begins. Rejects with what the store said when they could not be written; they are still here
    * then, and end like any other session.
    */
   async save(ms: number): Promise<void> {
     const { c2s, store, modules, log } = this.#options;
     const sessions = await c2s.keepSessions(ms / 4);
-    if (sessions.size === 0) return;
+    const past = c2s.past();
+    if (sessions.size + past.length === 0) return;
     const states = await this.#askModules(sessions, ms / 4);
     const stale = await store.range(COLLECTION, []).catch(() => []);
     const writes = [...stale.map(([key]) => deletion(key)), ...this.#writes(sessions, states)];
+    for (const [index, one] of past.entries()) writes.push(put(["past", index], one));
     try {
       await store.batch(writes);
       await store.flushed();
@@ -84,7 +86,7 @@ export class KeptSessions {
       throw thrown;
     }
     c2s.letGo();
-    log.info({ sessions: sessions.size }, "sessions are kept for the next start");
+    if (sessions.size > 0) log.info({ sessions: sessions.size }, "sessions are kept for the next start");
   }
 
   /**
@@ -166,12 +168,15 @@ export class KeptSessions {
   }
 
   async #takeIn(entries: readonly (readonly [Key, Value])[]): Promise<void> {
-    const { log, modules } = this.#options;
+    const { c2s, log, modules } = this.#options;
     const head = asObject(entries.find(([[kind]]) => kind === HEAD[0])?.[1]);
     const isKnown = head.version === VERSION;
     if (!isKnown) {
       const { version } = head;
       log.error({ version }, "the sessions of the last run are in a format that is not known: they end");
+    }
+    for (const [[kind], value] of entries) {
+      if (kind === "past" && !(isKnown && c2s.remember(value))) log.warn({}, "the end of a session cannot be read");
     }
     const snapshots = entries.filter(([[kind]]) => kind === "session").map(([, value]) => value);
     for (const snapshot of snapshots.toSorted((one, other) => since(one) - since(other)))

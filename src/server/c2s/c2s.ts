@@ -30,7 +30,7 @@ import { ClientStream } from "./client-stream.ts";
 import type { C2sContext } from "./context.ts";
 import { type Keeping, Parking } from "./parking.ts";
 import { rerouteAll } from "./reroute.ts";
-import { Resumption } from "./resumption.ts";
+import { type PastSession, pastSchema, Resumption } from "./resumption.ts";
 import { readSnapshot } from "./session-snapshot.ts";
 import type { EnableRequest } from "./sm-elements.ts";
 
@@ -327,6 +327,18 @@ export class C2s {
     this.freeze();
     this.closed.kept = this.#frozen.size;
     return this.#frozen;
+  }
+
+  /** What a client that comes too late is to learn of its session, as data for the next start. */
+  past(): PastSession[] {
+    return this.#resumption.past();
+  }
+
+  /** Takes what `past` returned in another life of the server; false when it is damaged. */
+  remember(data: unknown): boolean {
+    const parsed = pastSchema.safeParse(data);
+    if (parsed.success) this.#resumption.remember(parsed.data);
+    return parsed.success;
   }
 
   /** The frozen sessions could not be kept: they end with the others. */

@@ -2,6 +2,7 @@
 // for a while after their end, so that a client that comes too late learns at least what had arrived. Not for: what a
 // session does (client-session.ts) or how the elements look (sm-elements.ts).
 
+import { z } from "zod";
 import type { Config } from "../../config/schema.ts";
 import type { Jid } from "../../jid/jid.ts";
 import type { ErrorCondition } from "../../stanza/stanza-error.ts";
@@ -30,6 +31,17 @@ export interface ResumptionOptions {
   /** The other sessions of an account. */
   sessionsOf(account: Jid): Iterable<unknown>;
 }
+
+/** What is remembered of a session that has ended, as data for the next life of the server. */
+export const pastSchema = z.strictObject({
+  smId: z.string(),
+  account: z.string(),
+  h: z.int().nonnegative(),
+  /** For how long it is remembered from now on, in milliseconds. */
+  leftMs: z.int().nonnegative(),
+});
+
+export type PastSession = z.output<typeof pastSchema>;
 
 /** A session that has ended. */
 interface Ended {
@@ -202,6 +214,23 @@ export class Resumption {
       if (until > now && this.#ended.size <= MAX_ENDED) break;
       this.#ended.delete(id);
     }
+  }
+
+  /** What is remembered of sessions that have ended. */
+  past(): PastSession[] {
+    const now = this.#options.clock.now();
+    return Array.from(this.#ended, ([smId, { account, until, h, session }]) => ({
+      smId,
+      account,
+      h: session?.sm?.handled.h ?? h,
+      leftMs: Math.max(0, Math.round(until - now)),
+    }));
+  }
+
+  /** Remembers what `past` told in another life of the server. */
+  remember({ smId, account, h, leftMs }: PastSession): void {
+    const until = this.#options.clock.now() + Math.min(leftMs, ENDED_KEPT_MS);
+    this.#ended.set(smId, { account, until, h, session: undefined });
   }
 
   /** Nothing of a session that has ended will be handled any more. */

@@ -23,10 +23,11 @@ export class Scene {
     accounts: readonly string[],
     c2s: NonNullable<TestConfig["c2s"]> = {},
     store = new MemoryStore(),
+    shutdown: NonNullable<TestConfig["shutdown"]> = {},
   ): Promise<Scene> {
     const clock = new ManualClock();
     const network = new MemoryNetwork({ clock });
-    const running = await timePasses(clock, startServer({ c2s }, { accounts, clock, network, store }));
+    const running = await timePasses(clock, startServer({ c2s, shutdown }, { accounts, clock, network, store }));
     return new Scene(clock, network, running);
   }
 

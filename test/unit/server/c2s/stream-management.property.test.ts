@@ -38,6 +38,11 @@ class Wanderer {
     this.#isMute = isMute;
   }
 
+  /** Its server was stopped, and `scene` is the next life of it. */
+  moveTo(scene: Scene): void {
+    this.#scene = scene;
+  }
+
   get connected(): boolean {
     return this.#raw !== undefined;
   }
@@ -223,6 +228,36 @@ describe("stream management, whatever the clients and the network do", () => {
     });
     await fc.assert(property, { numRuns: 50 });
   });
+
+  for (const resumable of ["end", "keep"] as const) {
+    it(`delivers each message once, in order, across a stop and a start (${resumable})`, async function () {
+      this.timeout(120_000);
+      const property = fc.asyncProperty(plan, mute, async (steps, isMute) => {
+        const store = new MemoryStore();
+        const scene = await Scene.open(["romeo", "juliet"], CONFIG, store, { resumable });
+        let next: Scene | undefined;
+        try {
+          const [all, counts] = await play(scene, steps, isMute);
+          await scene.stop();
+          next = await Scene.open([], CONFIG, store.afterCrash(), { resumable });
+          for (const one of all) one.moveTo(next);
+          for (const one of all) await next.pass(one.connect());
+          await next.clock.advance(5_000);
+          for (const [who, one] of all.entries()) {
+            const name = who === 0 ? "j" : "r";
+            const sent = Array.from({ length: counts[1 - who] ?? 0 }, (_, index) => `${name}${index + 1}`);
+            assert.deepEqual(new Set(one.received), new Set(sent), "each message arrives");
+            assert.deepEqual(doubled(one.received, one.uncertain), [], "none arrives twice");
+            assert.deepEqual(one.disorder, []);
+          }
+        } finally {
+          await scene.close();
+          await next?.close();
+        }
+      });
+      await fc.assert(property, { numRuns: 50 });
+    });
+  }
 
   it("has everything that was carried read or stored when the server goes down at any moment", async function () {
     this.timeout(120_000);
