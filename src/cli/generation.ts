@@ -12,6 +12,7 @@ import {
 } from "../handover/index.ts";
 import { InheritedListeners } from "../net/inherited.ts";
 import type { Clock } from "../util/clock.ts";
+import { type ManagedProcess, readManager } from "./systemd.ts";
 
 /** A process in a line of processes that serve one after the other. */
 export interface Generation {
@@ -20,6 +21,8 @@ export interface Generation {
   readonly listeners: InheritedListeners;
   /** How a successor is started where it may not be our own child. */
   readonly spawnSuccessor: SpawnSuccessor | undefined;
+  /** What systemd says. */
+  readonly manager: ManagedProcess;
   /** What starts this program again, as it was started. */
   readonly command: SuccessorCommand;
 }
@@ -32,10 +35,14 @@ export function readGeneration(port: NodeJS.Process, clock: Clock): Generation {
   const inherited = inheritance({ environment: port.env, clock });
   const activated = activatedListeners(port.env, port.pid);
   const spawnSuccessor = keptSpawn(port.env, port);
+  // Of a kept process the keeper is the one that systemd knows.
+  const isSuccessor = inherited !== undefined || spawnSuccessor !== undefined;
+  const manager = readManager(port.env, { pid: port.pid, isSuccessor });
   return {
     inheritance: inherited,
     listeners: new InheritedListeners(inherited?.listeners ?? activated),
     spawnSuccessor,
+    manager,
     command: sameCommand(port),
   };
 }

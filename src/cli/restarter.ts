@@ -7,6 +7,7 @@ import type { HandoverOutcome, SuccessorCommand } from "../handover/index.ts";
 import type { Server } from "../server/server.ts";
 import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
+import type { Systemd } from "./systemd.ts";
 
 /** What a restart needs. */
 export interface RestarterOptions {
@@ -17,19 +18,30 @@ export interface RestarterOptions {
   readonly controlPath: string;
   /** Resolves when the successor's control socket is there. */
   replaced(): Promise<void>;
+  readonly systemd: Pick<Systemd, "whyNotRestart" | "goesOn" | "passedOn">;
   readonly log: Logger;
 }
 
 /** Returns the way to restart. */
-export function restarter({ server, command, controlPath, log, replaced }: RestarterOptions): Restart {
+export function restarter({ server, command, controlPath, log, systemd, replaced }: RestarterOptions): Restart {
   return async ({ program: [file, ...args] = [], ...request }) => {
+    const refusal = await systemd.whyNotRestart();
+    if (refusal !== undefined) {
+      log.error({ trigger: request.trigger }, `no restart: ${refusal}`);
+      return { ok: false, step: "refused", why: refusal, stderrTail: "" };
+    }
     const outcome = await server.restart({
       ...request,
       command: file === undefined ? command : { ...command, command: file, args },
     });
-    // Whoever asks something next is to ask the one that serves.
-    if (outcome.ok) await replaced();
-    else await tidyUp(outcome, controlPath, log);
+    if (outcome.ok) {
+      systemd.passedOn(outcome.pid);
+      // Whoever asks something next is to ask the one that serves.
+      await replaced();
+    } else {
+      systemd.goesOn(outcome.why);
+      await tidyUp(outcome, controlPath, log);
+    }
     return outcome;
   };
 }

@@ -48,6 +48,7 @@ export class SystemdNotifier {
   #sending: Promise<void> | undefined;
   #isFlushing = false;
   #hasComplained = false;
+  #failure: string | undefined;
 
   constructor({ environment, clock, log, send }: SystemdOptions) {
     this.#clock = clock;
@@ -58,6 +59,11 @@ export class SystemdNotifier {
   /** Tells whether there is somebody to be told. */
   get isHeard(): boolean {
     return this.#send !== undefined;
+  }
+
+  /** Why the last message could not be sent; undefined when it could. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** The service runs; also the end of a reload. `status` is shown by `systemctl status`. */
@@ -133,7 +139,9 @@ export class SystemdNotifier {
     this.#sentAt.set(kind, this.#clock.now());
     try {
       await this.#send?.(message);
+      this.#failure = undefined;
     } catch (thrown) {
+      this.#failure = asError(thrown).message;
       if (!this.#hasComplained) {
         this.#log.warn({ error: asError(thrown).message, message }, "systemd could not be told; this is said once");
       }

@@ -124,11 +124,11 @@ export class Server {
       budgetMs: config.shutdown.deadline,
       hurryMs: config.shutdown.hurry,
       // A successor that never served has gone down in nobody's eyes.
-      ...(reportDir === false ? {} : { reportDir: () => (this.#isSuperfluous ? undefined : reportDir) }),
+      ...(reportDir === false ? {} : { reportDir: () => (this.isSuperfluous ? undefined : reportDir) }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
     });
     this.lifecycle.on("state", ({ state }) => {
-      if (state === "stopping" && this.#isSuperfluous) this.#vanish();
+      if (state === "stopping" && this.isSuperfluous) this.#vanish();
     });
   }
 
@@ -140,9 +140,9 @@ export class Server {
     return this.lifecycle.start(async (signal) => {
       try {
         await this.#start(signal);
-        if (this.#isSuperfluous) await this.#giveBack(toldToStop(this.lifecycle.request));
+        if (this.isSuperfluous) await this.#giveBack(toldToStop(this.lifecycle.request));
       } catch (thrown) {
-        if (this.#isSuperfluous) await this.#giveBack(thrown);
+        if (this.isSuperfluous) await this.#giveBack(thrown);
         throw thrown;
       }
     });
@@ -169,6 +169,11 @@ export class Server {
   /** The process that has taken over from this one, if one has. */
   get passedTo(): number | undefined {
     return this.#handover.passedTo;
+  }
+
+  /** Whether this is a successor to whom the service has not been passed on, yet or at all: somebody else serves. */
+  get isSuperfluous(): boolean {
+    return this.#options.inheritance !== undefined && !this.#hasTakenOver;
   }
 
   /** Brings the server back from a stop that has not closed sessions yet: see `Lifecycle.cancel`. */
@@ -267,11 +272,6 @@ export class Server {
     this.#hasTakenOver = true;
     s2s.resumeListening();
     c2s.resumeListening();
-  }
-
-  /** Whether this is a successor to whom the service has not been passed on: somebody else serves. */
-  get #isSuperfluous(): boolean {
-    return this.#options.inheritance !== undefined && !this.#hasTakenOver;
   }
 
   /** What was taken over is the predecessor's again, which is told why. */

@@ -49,6 +49,8 @@ export interface GenerationsOptions {
   /** What comes before and after the program's path on the command line. */
   readonly command?: (program: readonly string[]) => readonly [string, ...string[]];
   readonly env?: NodeJS.ProcessEnv;
+  /** What the first program does before it starts the server. */
+  readonly program?: string;
   /** Arguments of `morendo start`. */
   readonly args?: readonly string[];
 }
@@ -70,21 +72,16 @@ export class Generations {
 
   /** Starts the first one and waits until it serves. */
   static async start(options: GenerationsOptions = {}): Promise<Generations> {
-    const folder = temporaryFolder("generations");
-    const address = await freeAddress();
-    mkdirSync(join(folder, "data"));
-    writeFileSync(join(folder, "program.mjs"), programText());
-    writeFileSync(join(folder, "operator.toml"), 'data = "data"\n');
-    writeConfiguration(folder, address, options.settings);
-    const { accounts = [] } = options;
-    if (accounts.length > 0) {
-      const lines = accounts.map((account) => JSON.stringify({ password: PASSWORD, ...account }));
-      const { code, output } = await run(["user", "import"], folder, lines.join("\n"));
-      if (code !== 0) throw new Error(output);
-    }
+    const { folder, address } = await prepare(options);
     const generations = new Generations(folder, address, launch(folder, options), options);
     await generations.until((status) => status?.state === "running");
     return generations;
+  }
+
+  /** Starts the first one and waits for nothing. */
+  static async launch(options: GenerationsOptions): Promise<Generations> {
+    const { folder, address } = await prepare(options);
+    return new Generations(folder, address, launch(folder, options), options);
   }
 
   /** Starts another first process in the same folder, when the last one has ended. */
@@ -152,12 +149,13 @@ export class Generations {
     return processesWith(join(this.folder, "morendo.toml"));
   }
 
-  /** Waits until this is the only process there is. */
-  async alone(pid: number): Promise<void> {
+  /** Waits until these are the only processes there are. */
+  async alone(...pids: readonly number[]): Promise<void> {
+    const wanted = pids.toSorted((one, other) => one - other).join();
     const limit = performance.now() + 40_000;
-    while (this.pids.join() !== String(pid)) {
+    while (this.pids.join() !== wanted) {
       if (performance.now() > limit)
-        throw new Error(`processes ${this.pids.join()}, not only ${pid}\n${this.process.log.slice(-4_000)}`);
+        throw new Error(`processes ${this.pids.join()}, not only ${wanted}\n${this.process.log.slice(-4_000)}`);
       await sleep(20);
     }
   }
@@ -192,6 +190,25 @@ export class Generations {
     }
     await this.process.stop();
   }
+}
+
+/** Writes what the first process needs. */
+async function prepare({ settings, program, accounts = [] }: GenerationsOptions): Promise<{
+  readonly folder: string;
+  readonly address: string;
+}> {
+  const folder = temporaryFolder("generations");
+  const address = await freeAddress();
+  mkdirSync(join(folder, "data"));
+  writeFileSync(join(folder, "program.mjs"), programText(program));
+  writeFileSync(join(folder, "operator.toml"), 'data = "data"\n');
+  writeConfiguration(folder, address, settings);
+  if (accounts.length > 0) {
+    const lines = accounts.map((account) => JSON.stringify({ password: PASSWORD, ...account }));
+    const { code, output } = await run(["user", "import"], folder, lines.join("\n"));
+    if (code !== 0) throw new Error(output);
+  }
+  return { folder, address };
 }
 
 /** The text of a program: `fault(…)`, say, and then the real one. */
@@ -268,6 +285,7 @@ function processesWith(text: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
+    .sort((one, other) => one - other)
     .filter((pid) => readCommandLine(pid).includes(text));
 }
 

@@ -21,13 +21,18 @@ import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, m
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
 import { type Generation, readGeneration } from "../generation.ts";
 import type { Io } from "../io.ts";
+import { keepServer, needsKeeper } from "../keeper.ts";
 import { type Log, makeLog } from "../log.ts";
 import type { Finish } from "../program.ts";
 import { restarter } from "../restarter.ts";
+import { Systemd } from "../systemd.ts";
 
 const HELP = `
 The first start makes what is missing: the data folder, a self-signed certificate for each host without one, and an
 account admin@HOST whose password is printed once.
+
+A successor takes the place of the process that was started, which then ends. Where that process must stay, --keeper makes it
+a small parent of the server: it passes signals on and ends as the server does. Process 1 of a container always is one.
 
 Signals: SIGTERM or Ctrl-C stops it in order, a second one shortens the time left, a third one skips to the last phase;
 SIGUSR2 replaces it by a new process, as morendo restart does.
@@ -36,13 +41,22 @@ Examples:
   morendo start
   MORENDO_C2S__LISTEN=127.0.0.1:15222 morendo start --config test.toml`;
 
+interface StartOptions extends ConfigOption {
+  readonly keeper: boolean;
+}
+
 /** Returns the `start` command. */
 export function startCommand(io: Io, configOption: () => Option, finish: Finish): Command {
   return new Command("start")
     .description("run the server in the foreground")
     .addOption(configOption())
+    .option("--keeper", "let this process stay through restarts, and the server run below it", false)
     .addHelpText("after", HELP)
-    .action(async (options: ConfigOption) => {
+    .action(async ({ keeper, ...options }: StartOptions) => {
+      if (needsKeeper(process, keeper)) {
+        finish(await keepServer(process, io));
+        return;
+      }
       const generation = readGeneration(process, io.clock);
       try {
         const loaded = findConfig(io, options);
@@ -78,8 +92,18 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
+  const systemd = new Systemd({
+    environment: io.environment,
+    clock,
+    log,
+    server,
+    manager: generation.manager,
+    isKept: spawnSuccessor !== undefined,
+    graceMs: config.shutdown.watchdog_grace,
+  });
   const restart = restarter({
     server,
+    systemd,
     command,
     controlPath: config.control.socket,
     log,
@@ -110,8 +134,11 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   });
   readProgress(io, server, logging, tell);
 
-  if (await server.start()) {
-    if (inheritance !== undefined) await publish(control, log);
+  const runs = await server.start();
+  // A stop may have been asked for at the very end of a start: until it is over we are the one to ask.
+  if (inheritance !== undefined && !server.isSuperfluous) await publish(control, log);
+  if (runs) {
+    systemd.ready(`serving ${server.status().hosts.join(", ")}`);
     tell(describeStart(server.status(), config, file));
     try {
       const first = await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);
