@@ -103,8 +103,9 @@ export interface XmlStream {
   /**
    * Ends the connection in order and the stream not at all: what was written goes out, then our end of TLS and TCP, but no
    * closing tag. What still comes is read and thrown away until the peer closes too, within the limits of any close.
+   * Resolves when the stream is over; never rejects.
    */
-  hangUp(): void;
+  hangUp(): Promise<StreamEnd>;
   /** Ends the stream now, without a word. */
   destroy(error?: Error): void;
 }

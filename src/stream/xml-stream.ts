@@ -157,12 +157,10 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   close(options: { readonly error?: StreamError; readonly timeoutMs: number }): Promise<StreamEnd> {
     if (this.#end !== undefined) return Promise.resolve(this.#end);
-    this.#ended ??= new Promise((resolve) => {
-      this.#tellEnd = resolve;
-    });
+    const ended = this.#whenEnded();
     this.#closeOutput(options.error);
     this.#limitTime(options.timeoutMs);
-    return this.#ended;
+    return ended;
   }
 
   fail(error?: StreamError): void {
@@ -172,10 +170,16 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     this.#closeTransport(this.#closeTimeoutMs);
   }
 
-  hangUp(): void {
-    if (this.#end !== undefined || this.#isDestroyed) return;
-    this.#outputOver("broken");
-    this.#closeTransport(this.#closeTimeoutMs);
+  hangUp(): Promise<StreamEnd> {
+    if (this.#end !== undefined) return Promise.resolve(this.#end);
+    const ended = this.#whenEnded();
+    if (!this.#isDestroyed) {
+      // What is held back will never be handled.
+      this.#held = false;
+      this.#outputOver("broken");
+      this.#closeTransport(this.#closeTimeoutMs);
+    }
+    return ended;
   }
 
   destroy(error?: Error): void {
@@ -252,6 +256,13 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     this.#fault ??= StreamError.read(element);
     this.#closeOutput();
     this.#limitTime(this.#closeTimeoutMs);
+  }
+
+  #whenEnded(): Promise<StreamEnd> {
+    this.#ended ??= new Promise((resolve) => {
+      this.#tellEnd = resolve;
+    });
+    return this.#ended;
   }
 
   get #closeTimeoutMs(): number {

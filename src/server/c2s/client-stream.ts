@@ -106,7 +106,7 @@ export class ClientStream implements StreamHandler, Connection {
     this.#session = undefined;
     this.#state = "ending";
     this.#idleTimeout?.cancel();
-    this.stream.hangUp();
+    void this.stream.hangUp();
   }
 
   onHeader(header: StreamHeader): void {

@@ -64,7 +64,7 @@ export class Parking {
     await Promise.race([Promise.all([still, session.worked()]), over]);
     // Not for those that come back: for those that do not, and would send again what has arrived.
     stream?.send(smAnswer(session.sm?.handled.h ?? 0));
-    stream?.destroy();
+    await Promise.race([stream?.hangUp(), over]);
     return true;
   }
 

@@ -480,7 +480,7 @@ describe("XmlStream", () => {
       ["when the peer breaks the rules", (pair) => pair.far.transport.write("<<")],
       ["when the handler fails it", (pair) => pair.stream.fail()],
       ["when it is destroyed", (pair) => pair.stream.destroy()],
-      ["when it hangs up", (pair) => pair.stream.hangUp()],
+      ["when it hangs up", (pair) => void pair.stream.hangUp()],
       ["when the connection breaks", (pair) => pair.near.cut()],
     ];
     for (const [how, act] of WAYS) {
@@ -538,7 +538,7 @@ describe("XmlStream", () => {
     it("in order, but without a closing tag, and throws away what still comes", async () => {
       const pair = await opened();
       pair.stream.send("<message/>");
-      pair.stream.hangUp();
+      void pair.stream.hangUp();
       await pair.say("<presence/>");
       assert.equal(pair.far.take(), "<message/>");
       assert.equal(pair.far.finReceived, true);
@@ -553,18 +553,21 @@ describe("XmlStream", () => {
       const pair = await opened();
       await pair.stream.hold();
       await pair.say("<presence/>");
-      pair.stream.hangUp();
-      pair.stream.release();
+      const hungUp = pair.stream.hangUp();
       await pair.say("<iq/>");
       pair.far.transport.end();
       await pair.settle();
       assert.deepEqual(pair.seen, ["closed"]);
       assert.equal(pair.end?.orderly, true);
+      pair.stream.release();
+      await pair.settle();
+      assert.deepEqual(pair.seen, ["closed"]);
+      assert.deepEqual(await hungUp, pair.end);
     });
 
     it("on a peer that never closes, after a while", async () => {
       const pair = await opened();
-      pair.stream.hangUp();
+      void pair.stream.hangUp();
       await pair.settle();
       assert.deepEqual(pair.seen, []);
       await pair.clock.advance(5000);
