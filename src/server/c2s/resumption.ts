@@ -171,7 +171,7 @@ export class Resumption {
       return left;
     };
     for (const session of this.#hibernating) count(session, 1);
-    for (const session of [...this.#hibernating]) {
+    for (const session of this.#hibernating) {
       if (count(session, -1) >= config.sm_max_hibernating_per_account) void session.end("");
     }
     while (this.#hibernating.size > config.sm_max_hibernating) this.#endFirst();
