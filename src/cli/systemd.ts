@@ -36,7 +36,7 @@ export function readManager(
 }
 
 /** What the wiring joins. */
-export interface SystemdWiring extends Omit<SystemdOptions, "send"> {
+export interface SystemdWiring extends SystemdOptions {
   readonly server: Pick<Server, "lifecycle" | "isSuperfluous" | "passedTo" | "on">;
   readonly manager: ManagedProcess;
   /** There is a keeper: it is the service's main process, and stays it. */
