@@ -127,6 +127,9 @@ export class Broadcaster {
     for (const other of own) {
       if (other !== session || toItself) outbox.deliver(other, presence.readdressed(session.jid, other.jid));
     }
+    // At a restart the user's other resources may be another process's by now.
+    if (wasAvailable && !this.#api.isLocal(session.jid))
+      outbox.send(presence.readdressed(session.jid, session.account));
     return this.#tellContacts(session, presence, { wasAvailable, directed, outbox });
   }
 

@@ -228,7 +228,10 @@ export interface ModuleApi {
    * carried, and it throws `MORENDO_ROUTE_CLOSED`.
    */
   route(stanza: Stanza): void | Promise<void>;
-  /** Tells whether `jid`'s domain is served here. */
+  /**
+   * Tells whether `jid`'s domain is served by this process. Once a successor has taken over (cause `restart`) nothing is any
+   * more: sessions and accounts are to be had through `route` only, like those of any other server.
+   */
   isLocal(jid: Jid): boolean;
   /** Tells whether a local account exists. */
   accountExists(account: Jid): Promise<boolean>;

@@ -106,7 +106,7 @@ export class PassingOn {
     const { relay } = outcome;
     router.passOn((stanza) => this.#relay(relay, stanza));
     lifecycle.attach("quit", { name: "relay to the successor", when: "after", run: () => relay.close() });
-    c2s.passOn();
+    c2s.passOn(reason);
     s2s.passOn();
     c2s.release();
     s2s.release();

@@ -76,9 +76,9 @@ export class Router {
     this.#obligations = obligations;
   }
 
-  /** Tells whether `jid`'s domain is served here. */
+  /** Tells whether `jid`'s domain is served here; nothing is any more once another process has taken our place. */
   isLocal(jid: Jid): boolean {
-    return this.#hosts.has(jid.domain);
+    return this.#successor === undefined && this.#hosts.has(jid.domain);
   }
 
   /**

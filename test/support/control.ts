@@ -8,23 +8,31 @@ import type { ServerStatus } from "../../src/server/server.ts";
 import { systemClock } from "../../src/util/clock.ts";
 import { sleep } from "./child.ts";
 
-/** Asks whoever answers at the control socket of the Morendo in `folder`. */
-export async function ask(folder: string, action: string, args?: object): Promise<unknown> {
+/** Asks whoever answers at the control socket of the Morendo in `folder`. `onStep` is told the steps of a restart. */
+export async function ask(
+  folder: string,
+  action: string,
+  args?: object,
+  onStep?: (step: string) => void,
+): Promise<unknown> {
   const client = await connectControl({
     path: join(folder, "data/control.sock"),
     clock: systemClock,
     timeoutMs: 90_000,
   });
   try {
-    return await client.request(action, args as never);
+    return await client.request(action, args as never, (_event, data) => onStep?.(String(data)));
   } finally {
     client.close();
   }
 }
 
 /** Restarts it; rejects unless another process serves afterwards, and returns how that went. */
-export async function restarted(folder: string): Promise<Extract<RestartResult, { restarted: true }>> {
-  const result = (await ask(folder, "restart", { reason: "a test" })) as RestartResult;
+export async function restarted(
+  folder: string,
+  onStep?: (step: string) => void,
+): Promise<Extract<RestartResult, { restarted: true }>> {
+  const result = (await ask(folder, "restart", { reason: "a test" }, onStep)) as RestartResult;
   if (!result.restarted) throw new Error(`not restarted: ${result.why}\n${result.stderrTail}`);
   return result;
 }

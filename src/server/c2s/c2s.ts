@@ -423,12 +423,15 @@ export class C2s {
 
   /**
    * Another process has the frozen sessions and the listening sockets: lets go of both. The sessions' connections end
-   * in order, but without a word of XMPP, which is how clients resume best: docs/CLIENTS.md has what was measured.
+   * in order, but without a word of XMPP, which is how clients resume best: docs/CLIENTS.md has what was measured. Who has
+   * not logged in is told to come again: it may be somebody who wants to resume.
    */
-  passOn(): void {
+  passOn(reason: string): void {
+    this.#stopping = new StreamError("system-shutdown", reason);
     for (const listener of this.#listeners.splice(0)) listener.passable?.release();
     this.#places = [];
     this.#mayHibernate = false;
+    for (const stream of this.#streams) if (stream.session === undefined) this.#dismiss(stream, this.#stopping);
     const passed = this.letGo();
     for (const stream of this.#streams) {
       if (stream.session !== undefined && passed.has(stream.session)) stream.passedOn();

@@ -310,6 +310,13 @@ describe("SessionTable", () => {
       );
     });
 
+    it("calls nobody local, until its place is its own again", () => {
+      const { router } = passing();
+      assert.equal(router.isLocal(jid("romeo@a.test")), false);
+      router.takeBack();
+      assert.equal(router.isLocal(jid("romeo@a.test")), true);
+    });
+
     it("still sends to other servers itself, and takes the answers to what it asked them", () => {
       const { router, passed, remote, answers } = passing();
       void router.route(chat("romeo@a.test/here", "x@b.test", "1"));
