@@ -116,6 +116,8 @@ export class C2s {
   #mayHibernate = true;
   #surroundings: SessionSurroundings;
   #frozen: ReadonlySet<ClientSession> = new Set();
+  /** Between `hold` and `release`. */
+  #isHeld = false;
   #parking: Parking | undefined;
   /** Sessions whose contacts hear again of a client that is back: what it says of itself since then comes after that. */
   #returning = new WeakMap<ClientSession, Promise<void>>();
@@ -399,11 +401,16 @@ export class C2s {
   /** Stops taking connections and input; resolves when nothing that had come is at work any more. */
   async hold(): Promise<void> {
     this.pauseListening();
-    await Promise.all(Array.from(this.#streams, ({ stream }) => stream.hold()));
+    this.#isHeld = true;
+    const still = Array.from(this.#streams, ({ stream }) => stream.hold());
+    // Nothing more comes from those who wait for a slow reader, who could hold everything up.
+    for (const session of this.#options.sessions.all()) if (session instanceof ClientSession) session.waitNoMore();
+    await Promise.all(still);
   }
 
   /** Goes on after `hold`. */
   release(): void {
+    this.#isHeld = false;
     this.resumeListening();
     for (const { stream } of this.#streams) stream.release();
   }
@@ -630,6 +637,7 @@ export class C2s {
       copiesOf: (stanza) => router.copiesOf(stanza),
       reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
       reachable: (session) => options.sessionReachable(session),
+      mayWait: () => !this.#isHeld,
       mayHibernate: () => this.#mayHibernate,
       detached: (session) => {
         this.#resumption.detached(session);

@@ -47,6 +47,8 @@ export interface SessionSurroundings {
   reroute(unacked: readonly Unacked[]): Promise<void>;
   /** The session takes messages from now on: it became available with a priority of 0 or more. */
   reachable(session: ClientSession): void;
+  /** Whether producers are to wait for a client that reads too slowly: not while everything is to stand still. */
+  mayWait(): boolean;
   /** Whether a session may still outlive its connection. */
   mayHibernate(): boolean;
   /** The session has lost its connection and waits for its client. */
@@ -253,6 +255,11 @@ export class ClientSession implements Session {
   /** Resolves when no stanza of the client is at work any more. Never rejects. */
   async worked(): Promise<void> {
     while (this.#working !== undefined) await this.#working.catch(() => undefined);
+  }
+
+  /** Nobody waits for the client to read any more. */
+  waitNoMore(): void {
+    this.#room?.open();
   }
 
   /**
@@ -522,6 +529,7 @@ export class ClientSession implements Session {
       void this.close(new StreamError("resource-constraint", "too much is waiting to be read"));
       return Promise.resolve();
     }
+    if (!this.#surroundings.mayWait()) return Promise.resolve();
     this.#room ??= new Room(this.#surroundings, () => this.#stalled());
     return this.#room.wait();
   }

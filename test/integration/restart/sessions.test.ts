@@ -188,6 +188,36 @@ describe("when the server is replaced", function () {
     assert.equal(seen.length, 1);
   });
 
+  it("a client that does not read holds up no restart", async () => {
+    await start();
+    const deaf = generations.client({ username: "romeo", resource: "deaf" });
+    await deaf.login();
+    deaf.presence("<presence><priority>-1</priority></presence>");
+    deaf.stopReading();
+    const sleeper = await SmClient.start(generations, "romeo", "sleeper");
+    sleeper.answers = false;
+    sleeper.raw.stopReading();
+    const talkers = [await SmClient.start(generations, "juliet", "a"), await SmClient.start(generations, "juliet", "b")];
+    const content = "x".repeat(10_000);
+    for (let number = 0; number < 3_000; number++) {
+      for (const [index, to] of ["deaf", "sleeper"].entries()) {
+        talkers[index]?.raw.send(`<message to='romeo@a.test/${to}'><body>${content}</body></message>`);
+      }
+    }
+    // Until the server reads no more from those who send.
+    for (let last = -1; last !== talkers[0]?.raw.unsent; ) {
+      last = talkers[0]?.raw.unsent ?? 0;
+      await sleep(500);
+    }
+    assert.ok(talkers.every(({ raw }) => raw.unsent > 0), "both wait");
+    const { frozenMs } = await restarted(generations.folder);
+    assert.ok(frozenMs < 2_000, `nobody served for ${frozenMs} ms`);
+    for (const talker of talkers) {
+      talker.raw.destroy();
+      (await SmClient.resume(generations, talker.identity)).resumed();
+    }
+  });
+
   it("restarts one at a time; not while it stops; a stop calls a restart off", async () => {
     await start({ frozenMs: 700 });
     const romeo = await SmClient.start(generations, "romeo", "balcony");
