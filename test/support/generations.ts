@@ -35,6 +35,8 @@ export interface Settings {
   /** Text added at the beginning, before the first table, and at the end. */
   readonly top?: string;
   readonly extra?: string;
+  /** Text added to the options of `[c2s]`. */
+  readonly c2s?: string;
   /** Further modules. */
   readonly modules?: readonly string[];
   /** Further addresses to listen on for clients. */
@@ -46,8 +48,8 @@ export interface GenerationsOptions {
   readonly settings?: Settings;
   /** Accounts as `morendo user import` takes them. */
   readonly accounts?: readonly object[];
-  /** What comes before and after the program's path on the command line. */
-  readonly command?: (program: readonly string[]) => readonly [string, ...string[]];
+  /** What is run, given how Node is to be called and the address to listen on. */
+  readonly command?: (program: readonly string[], address: string) => readonly [string, ...string[]];
   readonly env?: NodeJS.ProcessEnv;
   /** What the first program does before it starts the server. */
   readonly program?: string;
@@ -60,7 +62,7 @@ export class Generations {
   readonly folder: string;
   readonly address: string;
   /** The first process. */
-  process: ServerProcess;
+  readonly process: ServerProcess;
   #options: GenerationsOptions;
 
   private constructor(folder: string, address: string, process: ServerProcess, options: GenerationsOptions) {
@@ -73,7 +75,7 @@ export class Generations {
   /** Starts the first one and waits until it serves. */
   static async start(options: GenerationsOptions = {}): Promise<Generations> {
     const { folder, address } = await prepare(options);
-    const generations = new Generations(folder, address, launch(folder, options), options);
+    const generations = new Generations(folder, address, launch(folder, address, options), options);
     await generations.until((status) => status?.state === "running");
     return generations;
   }
@@ -81,13 +83,7 @@ export class Generations {
   /** Starts the first one and waits for nothing. */
   static async launch(options: GenerationsOptions): Promise<Generations> {
     const { folder, address } = await prepare(options);
-    return new Generations(folder, address, launch(folder, options), options);
-  }
-
-  /** Starts another first process in the same folder, when the last one has ended. */
-  async startAgain(): Promise<void> {
-    this.process = launch(this.folder, this.#options);
-    await this.until((status) => status?.state === "running");
+    return new Generations(folder, address, launch(folder, address, options), options);
   }
 
   /** Writes the configuration for the next process. */
@@ -218,11 +214,12 @@ function programText(before = ""): string {
 
 function launch(
   folder: string,
+  address: string,
   { command = (program) => [process.execPath, ...program], ...options }: GenerationsOptions,
 ): ServerProcess {
   const program = ["--import", TSX, join(folder, "program.mjs")];
   const args = ["start", "--config", join(folder, "morendo.toml"), ...(options.args ?? [])];
-  return new ServerProcess("morendo", folder, command([...program, ...args]), { env: options.env ?? {} });
+  return new ServerProcess("morendo", folder, command([...program, ...args], address), { env: options.env ?? {} });
 }
 
 function writeConfiguration(
@@ -233,6 +230,7 @@ function writeConfiguration(
     module,
     top = "",
     extra = "",
+    c2s = "",
     modules = [],
     listen = [],
     timeout = "1m",
@@ -249,6 +247,7 @@ ${hosts.map((name) => `[[hosts]]\nname = ${JSON.stringify(name)}`).join("\n")}
 [c2s]
 listen = ${JSON.stringify(places)}
 listen_tls = ["${address}:${PORTS.c2sTls}"]
+${c2s}
 [s2s]
 listen = ["${address}:${PORTS.s2s}"]
 [restart]
