@@ -97,6 +97,7 @@ export class Inheritance {
   #limitMs: number;
   #step: "new" | "receiving" | "received" | "preparing" | "committed" | "announcing" | "over" = "new";
   #items = 0;
+  #relayed: Promise<void> = Promise.resolve();
 
   constructor(options: {
     readonly channel: Duplex;
@@ -165,10 +166,15 @@ export class Inheritance {
       if (take === undefined || consent === "orphaned") this.#channel.destroy();
       else {
         if (this.#stream instanceof Socket) this.#stream.unref();
-        void takeRelayed(this.#channel, take);
+        this.#relayed = takeRelayed(this.#channel, take);
       }
       return consent;
     });
+  }
+
+  /** Once the service is ours: resolves when the predecessor has gone, and nothing more comes from it. Never rejects. */
+  predecessorGone(): Promise<void> {
+    return this.#relayed;
   }
 
   /** Tells the predecessor why this process will not take over; it must end then. Never rejects; does nothing when it is too late. */

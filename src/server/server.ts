@@ -272,6 +272,11 @@ export class Server {
     this.#hasTakenOver = true;
     s2s.resumeListening();
     c2s.resumeListening();
+    // At the next restart what it still passes on goes through us to our own successor.
+    this.lifecycle.attach("drain-s2s", {
+      name: "predecessor",
+      run: ({ cause }) => (cause === "restart" ? inheritance.predecessorGone() : undefined),
+    });
   }
 
   /** What was taken over is the predecessor's again, which is told why. */

@@ -197,7 +197,10 @@ describe("when the server is replaced", function () {
     const sleeper = await SmClient.start(generations, "romeo", "sleeper");
     sleeper.answers = false;
     sleeper.raw.stopReading();
-    const talkers = [await SmClient.start(generations, "juliet", "a"), await SmClient.start(generations, "juliet", "b")];
+    const talkers = [
+      await SmClient.start(generations, "juliet", "a"),
+      await SmClient.start(generations, "juliet", "b"),
+    ];
     const content = "x".repeat(10_000);
     for (let number = 0; number < 3_000; number++) {
       for (const [index, to] of ["deaf", "sleeper"].entries()) {
@@ -209,13 +212,44 @@ describe("when the server is replaced", function () {
       last = talkers[0]?.raw.unsent ?? 0;
       await sleep(500);
     }
-    assert.ok(talkers.every(({ raw }) => raw.unsent > 0), "both wait");
+    assert.ok(
+      talkers.every(({ raw }) => raw.unsent > 0),
+      "both wait",
+    );
     const { frozenMs } = await restarted(generations.folder);
     assert.ok(frozenMs < 2_000, `nobody served for ${frozenMs} ms`);
     for (const talker of talkers) {
       talker.raw.destroy();
       (await SmClient.resume(generations, talker.identity)).resumed();
     }
+  });
+
+  it("what reaches the first of three processes gets to the third", async () => {
+    await start({ withPeer: true, extra: `[shutdown]\ndeadline = "15s"\n` });
+    const romeo = await SmClient.start(generations, "romeo", "balcony");
+    await romeo.available();
+    peer?.send("<message from='nurse@peer.test' to='romeo@a.test' type='chat'><body>warm</body></message>");
+    await romeo.got("warm");
+    // The first one cannot go while it is not known to have this delivered.
+    peer?.when("ack", "ignore");
+    peer?.when("pong", "ignore");
+    romeo.message("nurse@peer.test", "unproved");
+    await peer?.until(({ stanzas }) => stanzas.some((stanza) => stanza.getChildText("body") === "unproved"));
+    const { predecessor } = await restarted(generations.folder);
+    const { predecessor: second, pid } = await restarted(generations.folder);
+    await sleep(500);
+    assert.ok(generations.pids.includes(predecessor), "the first one is still there");
+    const back = await SmClient.resume(generations, romeo.identity);
+    back.resumed();
+    const connections = peer?.connections.length;
+    peer?.send("<message from='nurse@peer.test' to='romeo@a.test/balcony' type='chat'><body>long way</body></message>");
+    assert.doesNotMatch(await back.got("long way"), /delay/);
+    assert.equal(peer?.connections.length, connections, "it went over the old stream");
+    peer?.when("ack", "ordinary");
+    peer?.when("pong", "ordinary");
+    peer?.close();
+    for (const each of [predecessor, second]) assert.equal(await ended(each), "by itself");
+    assert.equal((await statusOf(generations.folder)).pid, pid);
   });
 
   it("restarts one at a time; not while it stops; a stop calls a restart off", async () => {
