@@ -4,11 +4,12 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { DrainReport, PhaseReport } from "../shutdown/report.ts";
-import type { Lease, LifecycleState, Participant, PhaseContext } from "../shutdown/types.ts";
+import type { Lease, LifecycleState, Participant, PhaseContext, Progress } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
+import { StanzaError } from "../stanza/stanza-error.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock, Timer } from "../util/clock.ts";
-import { codeOf } from "../util/errors.ts";
+import { codeOf, MorendoError } from "../util/errors.ts";
 import type { Notifier } from "../util/events.ts";
 import type { Hooks } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
@@ -160,11 +161,13 @@ export class LoadedModule implements ModuleApi {
 
   readonly hook: ModuleApi["hook"] = (name, handler, order) => {
     this.#mayRegister(`hook "${name}"`);
+    const isIq = name.startsWith("iq/");
     const timed: typeof handler = (payload) => {
       const began = this.clock.now();
       const answer = handler(payload);
       this.faults.checkBlocked(this.clock.now() - began, name);
-      return answer;
+      if (!isIq) return answer;
+      return answer instanceof Promise ? answer.then(checkedIqAnswer) : checkedIqAnswer(answer);
     };
     this.#register("hooks", this.#around.hooks.add(name, this.name, timed, order, this.#rank));
   };
@@ -335,12 +338,13 @@ export class LoadedModule implements ModuleApi {
       },
       remaining: () => context.remaining(),
       lease: (leaseName) => {
+        this.#mustBeText("lease", leaseName);
         mustBeOpen(`lease "${leaseName}"`);
         return this.#keepLease(context.lease(leaseName));
       },
       progress: (progress) => {
         mustBeOpen("progress");
-        context.progress(progress);
+        context.progress(this.#checkedProgress(progress));
       },
     };
   }
@@ -352,6 +356,22 @@ export class LoadedModule implements ModuleApi {
     };
     this.#register("leases", release);
     return { name: lease.name, release };
+  }
+
+  /** Names end up in the report, which nobody could write or read otherwise. */
+  #mustBeText(what: string, name: unknown): void {
+    if (typeof name === "string" && name.length <= MAX_NAME) return;
+    const why = `its name is not a text of at most ${MAX_NAME} characters`;
+    throw this.faults.refuse("MORENDO_MODULE_MISUSE", what, why);
+  }
+
+  /** A copy of plain numbers and texts: it is read later, where nobody could say whose fault it is. */
+  #checkedProgress(progress: Progress): Progress {
+    const { done, total, blockers = [] } = (progress ?? {}) as Partial<Progress>;
+    const isList = Array.isArray(blockers) && blockers.every((name) => typeof name === "string");
+    if (typeof done === "number" && typeof total === "number" && isList)
+      return { done, total, blockers: [...blockers] };
+    throw this.faults.refuse("MORENDO_MODULE_MISUSE", "progress", "it is not { done, total, blockers? }");
   }
 
   #mustBeLoaded(what: string): void {
@@ -400,6 +420,8 @@ export class LoadedModule implements ModuleApi {
   }
 }
 
+/** The longest name of a lease. */
+const MAX_NAME = 1_024;
 /** How long a module may take to tidy up at its unloading, unless less is left. */
 const TIDY_MS = 2_000;
 
@@ -469,6 +491,16 @@ function moduleStorage(store: Store, collection: string, faults: Faults): Module
     append: (key, value) => store.append(collection, key, value).catch(named("append")),
     flushed: () => store.flushed(),
   };
+}
+
+/** Returns `answer`; throws when nobody could send it, so that the module is named and the next one asked. */
+function checkedIqAnswer<Answer>(answer: Answer): Answer {
+  if (answer === undefined || answer === "empty" || answer === "handled" || answer instanceof StanzaError)
+    return answer;
+  // By what it can do and not by its class: the module may have built it with its own copy of ltx.
+  const isElement = typeof answer === "object" && answer !== null && "getNS" in answer;
+  if (isElement) return answer;
+  throw new MorendoError("MORENDO_MODULE_MISUSE", 'the answer is no element, StanzaError, "empty" or "handled"');
 }
 
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {

@@ -1,7 +1,7 @@
 // What a module did wrong: each fault is logged with the module's name, and counted for the drain report. Bounded,
 // however often it happens. Not for: deciding what is wrong (loaded-module.ts, module-loader.ts).
 
-import { MorendoError } from "../util/errors.ts";
+import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 
 /** How often a module did what, such as `{"failed at hook \"iq/get/urn:x\"": 3}`. */
@@ -36,7 +36,7 @@ export class Faults {
   /** Something of the module threw or rejected. */
   failed(what: string, thrown: unknown): void {
     if (this.count(`failed at ${what}`)) {
-      this.#log.error({ err: thrown, what }, `module "${this.#module}" failed at ${what}`);
+      this.#log.error({ err: asError(thrown), what }, `module "${this.#module}" failed at ${what}`);
     }
   }
 

@@ -136,7 +136,7 @@ export function checkOptions(definition: ModuleDefinition, given: Readonly<Recor
   let schema: z.ZodType = definition.options ?? z.strictObject({});
   // An option that nobody reads is a typing error, unless the author says otherwise with z.looseObject or a catchall.
   if (isPlainObject(schema)) schema = schema.strict();
-  const result = schema.safeParse(given);
+  const result = parsed(schema, definition.name, given);
   if (result.success) return result.data;
   const faults = result.error.issues.flatMap((issue) => {
     const path = ["module", definition.name, ...issue.path].join(".");
@@ -144,6 +144,16 @@ export function checkOptions(definition: ModuleDefinition, given: Readonly<Recor
     return issue.keys.map((key) => `${path}.${key}: there is no such option`);
   });
   throw new MorendoError("MORENDO_MODULE_OPTIONS", faults.join("; "));
+}
+
+/** A schema runs its module's code, which may throw, and may be one that has to be waited for. */
+function parsed(schema: z.ZodType, name: string, given: unknown): z.ZodSafeParseResult<unknown> {
+  try {
+    return schema.safeParse(given);
+  } catch (thrown) {
+    const message = `module.${name}: its options cannot be checked: ${asError(thrown).message}`;
+    throw new MorendoError("MORENDO_MODULE_OPTIONS", message, { cause: thrown });
+  }
 }
 
 /** Asks for the kind and not for the class: a module from elsewhere brings its own copy of zod. */

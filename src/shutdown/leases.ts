@@ -4,6 +4,9 @@
 import { MorendoError } from "../util/errors.ts";
 import type { Lease } from "./types.ts";
 
+/** The names that go into the report, which must stay readable and fit on the disk. */
+const MAX_NAMED = 1_000;
+
 /** Leases that were taken and not yet released. Two leases may bear the same name; they are still two. */
 export class Leases {
   #held = new Set<Lease>();
@@ -43,9 +46,10 @@ export class Leases {
     return names;
   }
 
-  /** Refuses new leases from now on, and returns the names of those that were still held. */
+  /** Refuses new leases from now on, and returns the names of those that were still held; of very many, the oldest. */
   close(): string[] {
     this.#isClosed = true;
-    return this.holders();
+    const more = this.#held.size - MAX_NAMED;
+    return more > 0 ? [...this.holders(MAX_NAMED), `and ${more} more`] : this.holders();
   }
 }

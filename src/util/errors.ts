@@ -13,9 +13,19 @@ export class MorendoError extends Error {
   }
 }
 
-/** Returns `thrown` as an Error: itself, or a new one that says what was thrown. */
+/**
+ * Returns `thrown` as an Error: itself, or a new one that says what was thrown. Never throws, and what it returns has a
+ * message and a stack that are text: what was thrown may be anything, also an object that resists being read.
+ */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+  try {
+    if (!(thrown instanceof Error)) return new Error(String(thrown));
+    const { message, stack } = thrown;
+    if (typeof message === "string" && (stack === undefined || typeof stack === "string")) return thrown;
+    return new Error(String(message));
+  } catch {
+    return new Error("something was thrown that cannot be read");
+  }
 }
 
 /** Returns the `code` of a system or Morendo error, such as `ECONNREFUSED`, if it has one. */

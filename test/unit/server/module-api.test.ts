@@ -1,7 +1,7 @@
 // What the API refuses during a drain and after an unloading, and how a module that misbehaves is named.
 
 import assert from "node:assert/strict";
-import { defineModule, type ModuleApi, type PhaseContext, type ServerStopping } from "../../../src/module.ts";
+import { defineModule, type ModuleApi, type PhaseContext, type ServerStopping, z } from "../../../src/module.ts";
 import { LoadedModule } from "../../../src/server/loaded-module.ts";
 import type { PhaseName } from "../../../src/server/phases.ts";
 import { type DrainReport, Lifecycle, silentLog, systemRandom } from "../../../src/shutdown/index.ts";
@@ -279,6 +279,62 @@ describe("a module in a phase", () => {
     assert.deepEqual(module.registrations, { participants: 3 });
   });
 
+  it("is refused progress and leases that nobody could print, and readers of progress see no harm", async () => {
+    const { clock, lifecycle, module, stop } = inLifecycle();
+    const fault = fails("MORENDO_MODULE_MISUSE", '"late"');
+    const bad = [undefined, null, { done: 1n, total: 2n }, { done: 1, total: 2, blockers: 5 }, { done: 1, total: "2" }];
+    module.phase("close-sessions", {}, async ({ progress, lease }) => {
+      for (const one of bad) assert.throws(() => progress(one as never), fault);
+      for (const name of [{}, Symbol("x"), 1, "x".repeat(10_000)]) assert.throws(() => lease(name as never), fault);
+      for (let number = 0; number < 3_000; number++) lease(`held ${number}`);
+      await clock.sleep(1_000);
+    });
+    const told: number[] = [];
+    lifecycle.on("progress", ({ total }) => told.push(total));
+    const stopped = stop();
+    await clock.advance(30_000);
+    const { phases } = await stopped;
+    assert.ok(told.length > 0);
+    const participant = phases.find(({ name }) => name === "close-sessions")?.participants[0];
+    assert.equal(participant?.outcome, "timed-out", participant?.error);
+    assert.equal(participant.leaseHolders?.length, 1_001);
+    assert.equal(participant.leaseHolders.at(-1), "and 2000 more");
+  });
+
+  it("may throw whatever it likes: it is recorded, and the phases go on", async () => {
+    const { clock, module, stop } = inLifecycle();
+    const trap = new Proxy(new Error("trap"), {
+      get: () => {
+        throw new Error("caught");
+      },
+    });
+    const strange = [
+      Object.create(null),
+      trap,
+      Object.assign(new Error("x"), { stack: {} }),
+      undefined,
+      Symbol("x"),
+      1n,
+    ];
+    for (const thrown of strange) {
+      module.phase("close-sessions", {}, () => {
+        throw thrown;
+      });
+      module.phase("server-stopping", {}, () => Promise.reject(thrown as Error));
+      module.on("server-stopping", (event) => event.waitUntil(Promise.reject(thrown as Error)));
+    }
+    const stopped = stop();
+    await clock.advance(30_000);
+    const report = await stopped;
+    const outcomes = report.phases.flatMap(({ participants }) => participants.map(({ outcome }) => outcome));
+    assert.deepEqual(
+      outcomes,
+      outcomes.map(() => "failed"),
+    );
+    assert.equal(outcomes.length, 3 * strange.length);
+    assert.doesNotThrow(() => JSON.stringify(report));
+  });
+
   it("is refused waitUntil once the event is over, and what it handed over too late is nobody's fault but its own", async () => {
     const { clock, module, stop } = inLifecycle();
     let event: ServerStopping | undefined;
@@ -388,6 +444,36 @@ describe("a module that misbehaves", () => {
     assert.ok(
       host.logged.some(({ message }) => message.startsWith('module "clumsy" blocked the event loop at iq/get')),
     );
+  });
+
+  it("by answers that nobody can send is named, and the next module is asked", async () => {
+    const host = new ModuleHost();
+    const answers: readonly unknown[] = [null, 42, "hello", {}, [], new Error("no"), Promise.resolve(null)];
+    await host.install(
+      ...answers.map((answer, number) =>
+        defineModule({ name: `m${number}`, load: (api) => api.hook("iq/get/urn:x", () => answer as never) }),
+      ),
+      defineModule({ name: "good", load: (api) => api.hook("iq/get/urn:x", () => "empty") }),
+    );
+    const romeo = host.bind("romeo@a.test/x");
+    await host.send(romeo, '<iq type="get" id="1"><q xmlns="urn:x"/></iq>');
+    assert.match(romeo.take().join(), /type="result"/);
+    assert.equal(host.logged.filter(({ message }) => message === "a handler failed").length, answers.length);
+  });
+
+  it("by options that cannot be checked is named", async () => {
+    const host = new ModuleHost();
+    const broken = z.strictObject({
+      text: z.string().transform(() => {
+        throw new Error("boom");
+      }),
+    });
+    const waits = z.strictObject({ text: z.string().refine(() => Promise.resolve(true)) });
+    for (const options of [broken, waits]) {
+      const definition = defineModule({ name: "odd", options, load: nothing });
+      const installed = host.loader.install([definition], { odd: { text: "x" } });
+      await assert.rejects(installed, fails("MORENDO_MODULE_OPTIONS", "module.odd"));
+    }
   });
 
   it("by never finishing its tidying up is named, and holds nobody up", async () => {
