@@ -2,6 +2,7 @@
 // Owns the run of the pipeline, its budget, its escalation and its report.
 
 import type { Clock } from "../util/clock.ts";
+import { Deadline } from "../util/deadline.ts";
 import { asError } from "../util/errors.ts";
 import { Notifier } from "../util/events.ts";
 import type { Logger } from "../util/log.ts";
@@ -100,6 +101,8 @@ export class Lifecycle<Phase extends string> {
   #run: Run<Phase> | undefined;
   /** Asked for while a run is being taken back; begins when everything is back. */
   #next: Run<Phase> | undefined;
+  /** The time that taking back has, while it goes on. */
+  #undoing: Deadline | undefined;
   #report: DrainReport | undefined;
 
   constructor(options: LifecycleOptions<Phase>) {
@@ -239,7 +242,7 @@ export class Lifecycle<Phase extends string> {
    * Stops the server: the one way in for every trigger. The first call begins the run, or, during the start, remembers
    * it and begins when the start is over; each later call gets the same promise and is noted in the report. One that
    * comes while a run is being taken back begins a run of its own as soon as everything is back; its time counts from
-   * the call. Resolves when the last phase is over and the report is on disk, at the latest by the deadline and the last
+   * the call, and taking back gets only what its phases can spare. Resolves when the last phase is over and the report is on disk, at the latest by the deadline and the last
    * phase's floor; or, with outcome `cancelled`, when the run was cancelled and everything is back. Never rejects.
    */
   stop(request: StopRequest): Promise<DrainReport> {
@@ -253,6 +256,8 @@ export class Lifecycle<Phase extends string> {
     this.#log.info({ run: id, cause: request.cause, trigger: request.trigger, budgetMs }, `stop: ${request.reason}`);
     if (this.#run !== undefined) {
       this.#next = run;
+      this.#watchdog.arm(run.budget.latest());
+      this.#hurryUndoing();
       return run.finished;
     }
     this.#run = run;
@@ -294,8 +299,9 @@ export class Lifecycle<Phase extends string> {
     this.#log.warn({ trigger, remainingMs: run.budget.remaining(), hurryMs: this.#options.hurryMs }, "told to hurry");
     run.hurried = true;
     run.budget.shrink(this.#options.hurryMs);
-    if (run !== this.#run) return;
     this.#watchdog.bringForward(run.budget.latest());
+    this.#hurryUndoing();
+    if (run !== this.#run) return;
     this.#pipeline.budgetShrank();
   }
 
@@ -306,8 +312,9 @@ export class Lifecycle<Phase extends string> {
     this.#log.warn({ trigger, phase: this.progress?.phase }, "told to skip to the last phase");
     run.skippedToEnd = true;
     run.budget.shrink(this.#options.hurryMs);
-    if (run !== this.#run) return;
     this.#watchdog.bringForward(run.budget.latest());
+    this.#hurryUndoing();
+    if (run !== this.#run) return;
     this.#startupOver.abort();
     this.#pipeline.budgetShrank();
     this.#pipeline.skipToEnd();
@@ -388,14 +395,13 @@ export class Lifecycle<Phase extends string> {
   async #comeBack(run: Run<Phase>, cancel: Cancel, phases: readonly PhaseReport[]): Promise<void> {
     const { request, atMs } = cancel;
     const { clock, log, settleMs = 2_000, undoMs = 5_000 } = this.#options;
-    const undone = await undo({
-      begun: this.#pipeline.begun,
-      reason: request.reason,
-      clock,
-      log,
-      settleMs,
-      undoMs,
-    });
+    const { begun } = this.#pipeline;
+    const whole = new Deadline(clock, settleMs + begun.length * undoMs);
+    this.#undoing = whole;
+    this.#hurryUndoing();
+    const undone = await undo({ begun, reason: request.reason, clock, log, settleMs, undoMs, whole });
+    whole.cancel();
+    this.#undoing = undefined;
     const report = this.#makeReport(run, phases, { reason: request.reason, trigger: request.trigger, atMs, undone });
     this.#pipeline.reset();
     this.obligations.end();
@@ -412,6 +418,11 @@ export class Lifecycle<Phase extends string> {
     if (next === undefined) return;
     if (next.skippedToEnd) this.#pipeline.skipToEnd();
     void this.#carryOut(next);
+  }
+
+  /** Taking back may use no more of the next run's time than its phases can spare. */
+  #hurryUndoing(): void {
+    if (this.#next !== undefined) this.#undoing?.shrink(this.#next.budget.lead());
   }
 
   /** Waits for the start to end, as long as the phases can spare the time. */

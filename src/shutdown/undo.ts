@@ -20,12 +20,14 @@ export interface UndoOptions<Phase extends string> {
   readonly settleMs: number;
   /** How long each has to take back what it did, unless its own limit is shorter. */
   readonly undoMs: number;
+  /** By when all of it must be over; it can be brought forward while it goes on. */
+  readonly whole: Deadline;
 }
 
 /** Takes back what was begun and says how each who has something to take back fared. Never rejects. */
 export async function undo<Phase extends string>(options: UndoOptions<Phase>): Promise<ParticipantReport[]> {
-  const { begun, clock, log, settleMs } = options;
-  const late = await unsettled(begun, clock, settleMs);
+  const { begun, log } = options;
+  const late = await unsettled(options);
   const reports: ParticipantReport[] = [];
   for (const entry of begun.toReversed()) {
     const { phase, participant } = entry;
@@ -41,12 +43,13 @@ export async function undo<Phase extends string>(options: UndoOptions<Phase>): P
   return reports;
 }
 
-/** Returns those who have not settled after `ms`. */
-async function unsettled<Phase extends string>(
-  begun: readonly Begun<Phase>[],
-  clock: Clock,
-  ms: number,
-): Promise<ReadonlySet<Begun<Phase>>> {
+/** Returns those who have not settled after `settleMs`. */
+async function unsettled<Phase extends string>({
+  begun,
+  clock,
+  settleMs,
+  whole,
+}: UndoOptions<Phase>): Promise<ReadonlySet<Begun<Phase>>> {
   const late = new Set<Begun<Phase>>();
   const settling: Promise<unknown>[] = [];
   for (const entry of begun) {
@@ -56,7 +59,10 @@ async function unsettled<Phase extends string>(
   }
   const all = Promise.all(settling);
   const done = new AbortController();
-  await Promise.race([all.then(() => done.abort()), clock.sleep(ms, done.signal)]);
+  const finish = (): void => done.abort();
+  whole.signal.addEventListener("abort", finish);
+  await Promise.race([all.then(finish), clock.sleep(Math.min(settleMs, whole.remaining()), done.signal)]);
+  whole.signal.removeEventListener("abort", finish);
   // Whoever settled in time leaves no timer behind.
   done.abort();
   return late;
@@ -64,10 +70,12 @@ async function unsettled<Phase extends string>(
 
 async function undoOne<Phase extends string>(
   { phase, participant }: Begun<Phase>,
-  { clock, log, reason, undoMs }: UndoOptions<Phase>,
+  { clock, log, reason, undoMs, whole }: UndoOptions<Phase>,
 ): Promise<ParticipantReport> {
   const startedAt = clock.now();
-  const deadline = new Deadline(clock, Math.min(undoMs, participant.timeoutMs ?? undoMs));
+  const deadline = new Deadline(clock, Math.min(undoMs, participant.timeoutMs ?? undoMs, whole.remaining()));
+  const hurry = (): void => deadline.shrink(0);
+  whole.signal.addEventListener("abort", hurry);
   const context: CancelledContext<Phase> = {
     phase,
     reason,
@@ -95,6 +103,7 @@ async function undoOne<Phase extends string>(
   const outcome = await Promise.race([work(), outOfTime]);
   deadline.cancel();
   forgetDeadline();
+  whole.signal.removeEventListener("abort", hurry);
   if (outcome === "timed-out") {
     error = "out of time";
     log.error({ phase, participant: participant.name }, "a participant did not take back what it did in time");

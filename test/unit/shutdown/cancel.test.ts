@@ -452,6 +452,38 @@ describe("what comes while a stop is being cancelled", () => {
     assert.equal(clock.pendingTimers, 0);
   });
 
+  it("a stop: those who hang at taking back cannot make it late, and the watchdog counts from its call", async () => {
+    const calls: string[] = [];
+    const watchdog: Watchdog = {
+      arm: (ms) => void calls.push(`arm ${Math.round(ms)}`),
+      bringForward: (ms) => void calls.push(`bring forward ${Math.round(ms)}`),
+      running: nothing,
+      executing: nothing,
+      idle: nothing,
+      disarm: () => void calls.push("disarm"),
+    };
+    const { clock, lifecycle } = running({ watchdog });
+    const over: string[] = [];
+    for (let number = 1; number <= 20; number++) {
+      lifecycle.attach("listen", { name: `${number}`, run: never, cancelled: never });
+    }
+    lifecycle.attach("close", { name: "closer", run: () => void over.push("closed") });
+    const stopped = lifecycle.stop(REQUEST);
+    await clock.advance(10);
+    void lifecycle.cancel(BACK);
+    await clock.advance(10);
+    const next = lifecycle.stop({ ...REQUEST, budgetMs: 10_000 });
+    assert.deepEqual(calls, ["arm 26000", "disarm", "arm 11000"]);
+    await clock.advance(1_000);
+    lifecycle.hurry("SIGTERM");
+    assert.equal(calls.at(-1), "bring forward 3000");
+    await clock.advance(3_000);
+    assert.equal((await stopped).cancelled?.undone.length, 20);
+    assert.deepEqual(over, ["closed"]);
+    assert.equal((await next).hurried, true);
+    assert.equal(clock.pendingTimers, 0);
+  });
+
   it("a fatal error: the server stops all the same", async () => {
     const { clock, lifecycle } = await comingBack();
     const fatal = lifecycle.stop({ ...REQUEST, trigger: "fatal error", error: new Error("broken") });
