@@ -18,6 +18,7 @@ import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import { type Random, systemRandom } from "../util/random.ts";
 import type { Accounts } from "./accounts.ts";
+import type { ClientSession } from "./c2s/client-session.ts";
 import { certificateFiles } from "./certificates.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import type { ModuleDefinition } from "./module-api.ts";
@@ -266,10 +267,16 @@ export class Server {
   }
 
   /** Everything is ready: waits until the predecessor has passed the service on, and then lets everybody in. */
-  async #serveInstead(inheritance: Inheritance, { c2s, s2s, router }: Parts): Promise<void> {
+  async #serveInstead(
+    inheritance: Inheritance,
+    { c2s, s2s, router }: Parts,
+    takenOver: readonly ClientSession[],
+  ): Promise<void> {
     c2s.pauseListening();
     await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
     this.#hasTakenOver = true;
+    for (const session of takenOver) session.wake();
+    c2s.keepBounds();
     s2s.resumeListening();
     c2s.resumeListening();
     // At the next restart what it still passes on goes through us to our own successor.
@@ -351,8 +358,8 @@ export class Server {
       when: "before",
       run: (context) => this.#partFromClients(context, parts, kept),
     });
-    const hasTakenOver = inheritance !== undefined && (await takeOver({ ...parts, inheritance, log: this.#log }));
-    if (!hasTakenOver) await kept.take();
+    const takenOver = inheritance && (await takeOver({ ...parts, inheritance, log: this.#log }));
+    if (takenOver === undefined) await kept.take();
     if (signal.aborted) return;
 
     lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
@@ -361,7 +368,7 @@ export class Server {
     // The predecessor serves until it has said otherwise.
     if (inheritance !== undefined) parts.s2s.pauseListening();
     if (signal.aborted) return;
-    await kept.begin();
+    if (takenOver === undefined) await kept.begin();
     if (signal.aborted) return;
 
     lifecycle.attach("stop-accepting", {
@@ -373,7 +380,7 @@ export class Server {
     lifecycle.section("sessions", () => parts.c2s.closed);
     await parts.c2s.start();
     if (inheritance !== undefined && signal.aborted) return;
-    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts);
+    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts, takenOver ?? []);
     const unclaimed = await this.#inherited.closeUnclaimed();
     if (unclaimed.length > 0)
       this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
@@ -384,7 +391,7 @@ export class Server {
   async #partFromClients(context: PhaseContext, { c2s, s2s }: Parts, kept: KeptSessions): Promise<void> {
     s2s.destroy();
     try {
-      if (context.cause === "stop") await kept.save(context.remaining());
+      if (context.cause === "stop" && !this.isSuperfluous) await kept.save(context.remaining());
     } finally {
       await c2s.destroy();
     }

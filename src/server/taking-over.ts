@@ -9,6 +9,7 @@ import type { Value } from "../store/store.ts";
 import { MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { C2s } from "./c2s/c2s.ts";
+import type { ClientSession } from "./c2s/client-session.ts";
 import { loadModules, type ModuleState } from "./module-handover.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import { STATE_VERSIONS } from "./passing-on.ts";
@@ -24,11 +25,17 @@ export interface TakingOverOptions {
 }
 
 /**
- * Takes the predecessor's state over and waits for its consent to listen; resolves to false when the predecessor is gone
- * and there is nothing to take over. Rejects when anything about it is wrong; whoever called must then forget what was
+ * Takes the predecessor's state over and waits for its consent to listen. Resolves to the sessions, for which no time runs
+ * out until they are woken: as long as they are the predecessor's too, they must not end here. Resolves to undefined when the
+ * predecessor is gone and there is nothing to take over. Rejects when anything about it is wrong; whoever called must then forget what was
  * taken over (`C2s.forgetAll`), and not serve.
  */
-export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOptions): Promise<boolean> {
+export async function takeOver({
+  inheritance,
+  c2s,
+  modules,
+  log,
+}: TakingOverOptions): Promise<readonly ClientSession[] | undefined> {
   const state = await inheritance.receiveState({
     sessions: { versions: STATE_VERSIONS.sessions, required: true, read: (value) => value },
     modules: { versions: STATE_VERSIONS.modules, required: true, read: (value) => moduleState.parse(value) },
@@ -38,15 +45,20 @@ export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOpt
       { predecessor: inheritance.predecessor },
       "the predecessor died before it had handed over: starting plainly",
     );
-    return false;
+    return undefined;
   }
-  for (const session of state.sections.sessions?.items ?? []) c2s.restore(session);
+  const sessions: ClientSession[] = [];
+  for (const item of state.sections.sessions?.items ?? []) {
+    const session = c2s.restore(item);
+    session.rest();
+    sessions.push(session);
+  }
   const states: Record<string, ModuleState> = {};
   for (const { name, version, value } of state.sections.modules?.items ?? []) states[name] = { version, value };
   await loadModules(modules.handovers(), states, log);
   const consent = await inheritance.prepared();
   log.info({ predecessor: inheritance.predecessor, sessions: c2s.hibernating, consent }, "took over");
-  return true;
+  return sessions;
 }
 
 /** Takes over a stanza that reached the predecessor too late. */

@@ -161,6 +161,26 @@ describe("a restart of the real server whose successor", function () {
     }
   });
 
+  it("hangs until the time of a session is over does nothing about its end", async () => {
+    const settings = { timeout: "7s" };
+    generations = await Generations.start({ accounts: ACCOUNTS, settings });
+    const romeo = await SmClient.start(generations, "romeo", "balcony");
+    const juliet = await SmClient.start(generations, "juliet", "chamber", { enable: "resume='true' max='3'" });
+    juliet.raw.reset();
+    await generations.until((status) => status?.hibernating === 1);
+    romeo.message("juliet@a.test/chamber", "once");
+    assert.equal(await romeo.carried(), 1);
+    generations.configure({ ...settings, module: "hang at handover" });
+    const { code, output } = await generations.restart();
+    assert.equal(code, 1, output);
+    await generations.until((status) => status?.hibernating === 0);
+    const later = await SmClient.start(generations, "juliet", "later");
+    await later.available();
+    await later.got("once");
+    assert.equal(await later.carried(), 1);
+    assert.deepEqual(later.bodies, ["once"]);
+  });
+
   it("is a program that is not there any more leaves the predecessor serving", async () => {
     generations = await Generations.start({ accounts: ACCOUNTS });
     const talk = await Conversation.begin(generations);

@@ -48,10 +48,7 @@ describe("the server and systemd", function () {
     const exit = await generations.process.exited;
     await receiver.has("STOPPING=1");
     assert.deepEqual(orders(), [READY, "STOPPING=1"]);
-    assert.ok(
-      receiver.messages.some(({ text }) => /^STATUS=close-sessions: 0\/1, waiting for /.test(text)),
-      JSON.stringify(receiver.messages),
-    );
+    assert.ok(receiver.all("STATUS=close-sessions: 0/1, waiting for ").length > 0, JSON.stringify(receiver.messages));
     const [extension] = receiver.all("EXTEND_TIMEOUT_USEC=");
     const seconds = Number(extension?.text.split("=")[1]) / 1e6;
     assert.ok(seconds > 5 && seconds <= 30, `${seconds} s`);
