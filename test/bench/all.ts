@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { missing } from "../support/network.ts";
 import type { ServerKind } from "../support/server.ts";
 import { type CostOptions, idleMemory, loginRate, messageRate } from "./costs.ts";
+import { measureRestart } from "./restarts.ts";
 import { measureShutdown, ROWS } from "./shutdowns.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -39,6 +40,8 @@ const options: CostOptions = {
 
 interface Measurement {
   readonly group: string;
+  /** The servers that can do it: all unless told. */
+  readonly servers?: readonly ServerKind[];
   readonly title: string;
   measure(kind: ServerKind): Promise<Record<string, number>>;
   show(numbers: Record<string, number>): string;
@@ -72,11 +75,21 @@ const MEASUREMENTS: readonly Measurement[] = [
       `${orderlyCloses}/${clients} clients closed in order` +
       (longestBlockMs < 0 ? "" : `; loop held up for ${longestBlockMs} ms at most`),
   })),
+  {
+    group: "restart",
+    servers: ["morendo"],
+    title: `restart, ${options.sessions} resumable sessions: last one resumed after, longest gap in service`,
+    measure: () => measureRestart(options.sessions),
+    show: ({ resumedMs = 0, gapMs = 0, withoutMs = 0, frozenMs = 0, resumptions = 0, faults = 0 }) =>
+      `${(resumedMs / 1_000).toFixed(2)} s, ${(gapMs / 1_000).toFixed(2)} s (nobody served for ${whole(frozenMs)} ms; ` +
+      `${whole(withoutMs)} ms without a connection at most); ${resumptions}/${options.sessions} resumed` +
+      (faults === 0 ? "" : `; ${faults} faults`),
+  },
 ];
 
 if (values.help) {
   print(
-    "usage: npx tsx test/bench/all.ts [logins|memory|messages|shutdown]... [--server NAME] [--users N] [--sessions N]",
+    "usage: npx tsx test/bench/all.ts [logins|memory|messages|shutdown|restart]... [--server NAME] [--users N] [--sessions N]",
   );
   print("       [--logins N] [--pairs N] [--window N] [--seconds N]");
 } else {
@@ -99,6 +112,10 @@ async function main(): Promise<void> {
   for (const measurement of wanted) {
     const cells: string[] = [];
     for (const kind of servers) {
+      if (measurement.servers?.includes(kind) === false) {
+        cells.push("–");
+        continue;
+      }
       try {
         const numbers = await measurement.measure(kind);
         print(`${measurement.title}: ${kind} ${measurement.show(numbers)}  ${JSON.stringify(rounded(numbers))}`);
@@ -141,6 +158,10 @@ ${table.join("\n")}
 - SIGTERM: N users with 2 remote contacts each out of 20 on a Prosody, all available. "Cold": the peer closed all streams
   before. "Slow": proxies on both sides of the link, 200 ms each way, 64 KiB/s. "Closed in order": the client got
   \`<system-shutdown/>\`, the closing tag and no reset.
+- restart: \`morendo restart\` with ${options.sessions} sessions with stream management over TLS, each with two contacts on the same server and
+  a message every 5 s; the clients, all in one process, resume as soon as their connections end. The gap in service
+  is from the moment from which nobody served to the last \`<resumed/>\`; most of the time before it the new process starts up,
+  while the old one serves. A message lost, doubled or a presence seen counts as a fault.
 - Each figure is one run on a shared machine. The longest hold-up of the event loop varies most: 32 to 90 ms were seen
   at N = 3000 on a quiet machine, more beside other work.
 - One row alone: \`npx tsx test/bench/all.ts shutdown --server morendo --users 1000\`.

@@ -280,7 +280,7 @@ async function run(args: readonly string[], folder: string, input = ""): Promise
 }
 
 /** The processes of this machine whose command line has `text`; those that have ended and were not waited for are left out. */
-function processesWith(text: string): number[] {
+export function processesWith(text: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)

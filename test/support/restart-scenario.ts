@@ -6,6 +6,7 @@ import { RawClient, type Received } from "../../src/testing/raw-client.ts";
 import { PASSWORD } from "./accounts.ts";
 import { PORTS } from "./addresses.ts";
 import { sleep } from "./child.ts";
+import { processesWith } from "./generations.ts";
 import { prepareMorendo } from "./morendo.ts";
 import { Network } from "./network.ts";
 import type { RunningServer, ServerKind } from "./server.ts";
@@ -49,7 +50,7 @@ export interface RestartResult {
   readonly refused: readonly string[];
   readonly failed: readonly string[];
   readonly resumptions: number;
-  /** The longest time in which a user got nothing, from the last stanza before a break to the first after it. */
+  /** The longest time that a user was without a session: from the end of a connection to the answer on the next. */
   readonly longestGapMs: number;
 }
 
@@ -117,11 +118,11 @@ export class SteadyUser {
       await this.#client.raw.ended;
       this.#isLive = false;
       if (this.#isOver) return;
-      const last = this.#client.raw.received.at(-1)?.at ?? 0;
+      const endedAt = performance.now();
       if (!(await this.#comeBack())) return;
       this.resumptions++;
       this.resumedAt = performance.now();
-      this.longestGapMs = Math.max(this.longestGapMs, this.resumedAt - last);
+      this.longestGapMs = Math.max(this.longestGapMs, this.resumedAt - endedAt);
     }
   }
 
@@ -196,6 +197,9 @@ async function play(
   );
   const server = prepared.start();
   network.adopt(server);
+  network.add(() => {
+    for (const pid of processesWith(prepared.folder)) process.kill(pid, "SIGKILL");
+  });
   await server.process.listening(server.address, Object.values(PORTS));
 
   const users: SteadyUser[] = [];
@@ -249,11 +253,11 @@ async function play(
       await sleep(paceMs);
     }
   })();
-  await sleep(5 * paceMs);
+  await sleep(Math.min(5 * paceMs, 1_000));
   let stop: () => Promise<void>;
   try {
     stop = await replace({ server, startAgain: prepared.start, users });
-    await sleep(5 * paceMs);
+    await sleep(Math.min(5 * paceMs, 1_000));
   } finally {
     isWriting = false;
     await writing;

@@ -3,8 +3,10 @@
 // Not for: load (test/interop/restart.test.ts), failures, client libraries.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import type { DrainReport } from "../../../src/shutdown/report.ts";
 import { attributeOf } from "../../../src/testing/raw-client.ts";
 import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { PORTS } from "../../support/addresses.ts";
@@ -250,6 +252,19 @@ describe("when the server is replaced", function () {
     peer?.close();
     for (const each of [predecessor, second]) assert.equal(await ended(each), "by itself");
     assert.equal((await statusOf(generations.folder)).pid, pid);
+  });
+
+  it("what went to a server that answers to the successor is proved all the same", async () => {
+    await start({ withPeer: true });
+    if (peer !== undefined) peer.abilities.sm = false;
+    const romeo = await SmClient.start(generations, "romeo", "balcony");
+    romeo.message("nurse@peer.test", "cold");
+    await peer?.until(({ stanzas }) => stanzas.some((stanza) => stanza.getChildText("body") === "cold"));
+    const { predecessor } = await restarted(generations.folder);
+    assert.equal(await ended(predecessor), "by itself");
+    const report = JSON.parse(readFileSync(generations.path("data/last-drain.json"), "utf8")) as DrainReport;
+    const { proved, lost } = report.obligations.run;
+    assert.deepEqual([report.exitCode, proved, lost], [0, 1, 0]);
   });
 
   it("restarts one at a time; not while it stops; a stop calls a restart off", async () => {
