@@ -15,8 +15,9 @@ export const PHASES = [
   "stop-accepting",
   /**
    * Every session ends, in shuffled batches: contacts are told that the user is gone (hook `session/ending`), the client
-   * gets `<system-shutdown/>` and a closing tag, and what it had sent before is still read. Whoever wants to tell users
-   * something does so `before` this phase: afterwards nobody is there to read it.
+   * gets `<system-shutdown/>` and a closing tag, and what it had sent before is still read. At a plain stop the sessions
+   * that clients can resume after the next start only lose their connections (hook `session/parting`). Whoever wants to
+   * tell users something does so `before` this phase: afterwards nobody is there to read it.
    */
   "close-sessions",
   /**
