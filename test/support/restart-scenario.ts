@@ -145,7 +145,8 @@ export class SteadyUser {
         return true;
       } catch (thrown) {
         // Being told to go is no refusal.
-        if (!String(thrown).includes("system-shutdown") && !mayBeRefused) this.refused.push(`${this.jid}: ${thrown}`);
+        if (!String(thrown).includes("system-shutdown") && !mayBeRefused)
+          this.refused.push(`${this.jid}: ${String(thrown)}`);
         await sleep(20);
       }
     }

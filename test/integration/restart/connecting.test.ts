@@ -82,6 +82,7 @@ describe("while the server is replaced", function () {
     await Promise.all([asking, restarting]);
     seen.add((await statusOf(folder)).pid);
     assert.ok(asked > 100, `asked ${asked} times`);
-    assert.deepEqual([...seen].sort(), [...pids].sort());
+    const ascending = (one: number, other: number): number => one - other;
+    assert.deepEqual([...seen].sort(ascending), [...pids].sort(ascending));
   });
 });
