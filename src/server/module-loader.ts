@@ -100,7 +100,7 @@ export class ModuleLoader {
   add(entry: string): Promise<string> {
     return this.#inTurn(async () => {
       this.#mustServe(`module "${entry}" cannot be loaded`);
-      const found = await importModule(await resolveModule(entry, this.#places), this.#nextEdition());
+      const found = await this.#importAnew(entry);
       await this.#install([found], this.#only(found), LOAD_LIMIT_MS);
       return found.definition.name;
     });
@@ -144,7 +144,7 @@ export class ModuleLoader {
           `module "${name}" was not loaded from a file: it cannot be reloaded`,
         );
       }
-      const found = await importModule(await resolveModule(source.entry, this.#places), this.#nextEdition());
+      const found = await this.#importAnew(source.entry);
       const options = this.#checkSuccessor(name, found);
       await old.module.unload();
       this.#remember(old);
@@ -255,6 +255,20 @@ export class ModuleLoader {
       const message = `module "${name}" failed to load: ${asError(thrown).message}`;
       throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: thrown });
     }
+  }
+
+  /** Reads the code of a module anew. What never finishes is given up, or nobody could load anything any more. */
+  async #importAnew(entry: string): Promise<FoundModule> {
+    const { clock, log } = this.#surroundings;
+    const source = await resolveModule(entry, this.#places);
+    const done = new AbortController();
+    const importing = importModule(source, this.#nextEdition()).finally(() => done.abort());
+    const outOfTime = clock.sleep(LOAD_LIMIT_MS, done.signal).then(() => undefined);
+    const found = await Promise.race([importing, outOfTime]);
+    if (found !== undefined || done.signal.aborted) return importing;
+    importing.catch((err: unknown) => log.warn({ err, entry }, "a module that was given up could not be read"));
+    const message = `module "${entry}" cannot be read: its file has not run to its end after ${LOAD_LIMIT_MS / 1_000} seconds`;
+    throw new MorendoError("MORENDO_MODULE_FAILED", message);
   }
 
   /** Waits for a module that loads; names one that takes long, and gives it up after `limitMs`, if given. */

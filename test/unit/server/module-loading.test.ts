@@ -221,6 +221,23 @@ describe("modules from elsewhere", () => {
       assert.deepEqual([features(loaded), loaded.loader.names, loaded.clock.pendingTimers], [[], [], 0]);
     });
 
+    it("whose file never runs to its end are given up, and hold up nobody who loads after them", async () => {
+      write("stuck.mjs", 'await new Promise(() => {}); export default { name: "stuck", load() {} };');
+      write("knock.mjs", source("knock", "urn:1"));
+      const loaded = host();
+      const stuck = loaded.loader.add("./stuck.mjs");
+      stuck.catch(nothing);
+      const knock = loaded.loader.add("./knock.mjs");
+      while (loaded.clock.pendingTimers === 0) await loaded.clock.turn();
+      await loaded.clock.advance(31_000);
+      await assert.rejects(
+        stuck,
+        fails("MORENDO_MODULE_FAILED", '"./stuck.mjs"', "not run to its end after 30 seconds"),
+      );
+      assert.equal(await knock, "knock");
+      assert.equal(loaded.clock.pendingTimers, 0);
+    });
+
     it("are taken one after the other, whoever asks", async () => {
       write("knock.mjs", source("knock", "urn:1"));
       const loaded = host();
