@@ -4,6 +4,24 @@
 import type { Element } from "../../xml/element.ts";
 import type { PeerConnection } from "./connection.ts";
 
+const STEPS = [
+  "accept",
+  "header",
+  "features",
+  "starttls",
+  "sasl",
+  "dialback",
+  "verify",
+  "enable",
+  "stanza",
+  "ack",
+  "pong",
+  "closing",
+  "end",
+] as const;
+const WORDS: readonly unknown[] = ["ordinary", "ignore", "refuse", "reset", "half-close", "stop-reading", "close"];
+const RULE_KEYS: readonly string[] = ["act", "delayMs", "on", "skip", "times", "h"];
+
 /**
  * The steps of a stream that can be scripted. On a connection that the peer accepted a step is its answer to what the
  * server did; on one that it dialled, what it does by itself:
@@ -24,20 +42,7 @@ import type { PeerConnection } from "./connection.ts";
  * | `closing` | answers `</stream:stream>` and ends the connection | the same |
  * | `end` | answers the end of the connection (FIN) | the same |
  */
-export type Step =
-  | "accept"
-  | "header"
-  | "features"
-  | "starttls"
-  | "sasl"
-  | "dialback"
-  | "verify"
-  | "enable"
-  | "stanza"
-  | "ack"
-  | "pong"
-  | "closing"
-  | "end";
+export type Step = (typeof STEPS)[number];
 
 /**
  * Something of the test's own in place of a step; `element` is what the step answers, if it is an element. Returning
@@ -95,8 +100,14 @@ export class Rules {
     for (const [step, rule] of Object.entries(script)) this.set(step as Step, rule);
   }
 
-  /** Replaces the rule of one step; counting begins anew. */
+  /**
+   * Replaces the rule of one step; counting begins anew. Throws a TypeError for what it does not know: a peer that does
+   * not misbehave because of a typing error would let a test pass that shows nothing.
+   */
   set(step: Step, rule: Rule | Act): void {
+    if (!STEPS.includes(step)) throw new TypeError(`there is no step "${step}"; the steps are ${STEPS.join(", ")}`);
+    const fault = faultOf(rule);
+    if (fault !== undefined) throw new TypeError(`the rule for "${step}": ${fault}`);
     this.#entries.set(step, { rule: isRule(rule) ? rule : { act: rule }, seen: 0 });
   }
 
@@ -110,6 +121,22 @@ export class Rules {
     const index = entry.seen++;
     return index < skip || index >= skip + times ? ORDINARY : rule;
   }
+}
+
+/** Says what is wrong with a rule as a test wrote it, if anything is. */
+function faultOf(rule: Rule | Act): string | undefined {
+  if (typeof rule !== "object" || rule === null)
+    return isAct(rule) ? undefined : `there is no act ${JSON.stringify(rule)}`;
+  const known = isRule(rule) ? RULE_KEYS : ["say"];
+  const unknown = Object.keys(rule).find((key) => !known.includes(key));
+  if (unknown !== undefined) return `"${unknown}" is not one of ${known.join(", ")}`;
+  const act = isRule(rule) ? rule.act : rule;
+  return act === undefined || isAct(act) ? undefined : `there is no act ${JSON.stringify(act)}`;
+}
+
+function isAct(act: unknown): boolean {
+  if (typeof act === "object" && act !== null) return "say" in act && typeof act.say === "string";
+  return typeof act === "function" || WORDS.includes(act);
 }
 
 function isRule(rule: Rule | Act): rule is Rule {

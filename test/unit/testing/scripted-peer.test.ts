@@ -7,6 +7,27 @@ import { NS } from "../../../src/xml/ns.ts";
 import { TestAuthority } from "../../support/certificates.ts";
 import { advanceUntil, certificatesOf, phaseOf, Side, type SideOptions } from "../server/s2s/harness.ts";
 
+describe("the script of a peer", () => {
+  it("is refused when it would not be understood", async () => {
+    const clock = new ManualClock();
+    const network = new MemoryNetwork({ clock });
+    const peer = await ScriptedPeer.start({ domain: "c.test", clock, network });
+    const bad: readonly (readonly [string, unknown, RegExp])[] = [
+      ["acknowledge", "ignore", /no step "acknowledge"/],
+      ["ack", "never", /"ack".*"never"/],
+      ["ack", null, /"ack"/],
+      ["ack", { act: "never" }, /"ack".*"never"/],
+      ["ack", { delay: 5 }, /"ack".*"delay"/],
+      ["closing", { say: "<<<", delayMs: 5 }, /"closing".*"delayMs"/],
+    ];
+    for (const [step, rule, words] of bad) {
+      assert.throws(() => peer.when(step as "ack", rule as "ignore"), words);
+      await assert.rejects(ScriptedPeer.start({ domain: "d.test", clock, network, script: { [step]: rule } }), words);
+    }
+    await peer.stop();
+  });
+});
+
 describe("a scripted peer", () => {
   const authority = TestAuthority.create();
   let clock: ManualClock;
