@@ -35,13 +35,17 @@ describe("when the server is replaced", function () {
     peer = undefined;
   });
 
-  async function start({ extra = "", frozenMs = 0, withPeer = false } = {}): Promise<Generations> {
+  async function start({ extra = "", c2s = "", frozenMs = 0, withPeer = false } = {}): Promise<Generations> {
     if (withPeer) peer = await ScriptedPeer.start({ domain: "peer.test", certificates: "self-signed" });
     const slow = frozenMs === 0 ? "" : `[module.slow-handover]\nsave_ms = ${frozenMs}\n`;
     const routes = peer === undefined ? "" : `[s2s.routes]\n"peer.test" = "${peer.address}"\n`;
     generations = await Generations.start({
       accounts: ACCOUNTS,
-      settings: { extra: `${slow}${routes}${extra}`, ...(frozenMs === 0 ? {} : { modules: [SLOW] }) },
+      settings: {
+        c2s,
+        extra: `${slow}${routes}${extra}`,
+        ...(frozenMs === 0 ? {} : { modules: [SLOW] }),
+      },
     });
     for (const host of ["a.test", "b.test"]) peer?.routes.set(host, `${generations.address}:${PORTS.s2s}`);
     return generations;
@@ -263,8 +267,35 @@ describe("when the server is replaced", function () {
     const { predecessor } = await restarted(generations.folder);
     assert.equal(await ended(predecessor), "by itself");
     const report = JSON.parse(readFileSync(generations.path("data/last-drain.json"), "utf8")) as DrainReport;
-    const { proved, lost } = report.obligations.run;
-    assert.deepEqual([report.exitCode, proved, lost], [0, 1, 0]);
+    const { run, running } = report.obligations;
+    assert.deepEqual([report.exitCode, run.proved + running.proved, run.lost], [0, 1, 0]);
+  });
+
+  it("offline messages that are being handed over arrive once and in order", async () => {
+    await start({ c2s: "sm_max_queue = 60" });
+    const juliet = await SmClient.start(generations, "juliet", "chamber");
+    const bodies = Array.from({ length: 50 }, (_, index) => String(index));
+    for (const body of bodies) juliet.message("romeo@a.test", body);
+    assert.equal(await juliet.carried(), bodies.length);
+    const romeo = await SmClient.start(generations, "romeo", "balcony");
+    romeo.answers = false;
+    romeo.raw.presence();
+    // Half the queue is full: the others wait.
+    await romeo.got("29");
+    await restarted(generations.folder);
+    await romeo.raw.ended;
+    const back = await SmClient.resume(generations, romeo.identity);
+    back.resumed();
+    // What the old connection had taken is not sent again.
+    for (let left = 100; left > 0 && romeo.bodies.length + back.bodies.length < bodies.length; left--) await sleep(50);
+    await sleep(200);
+    assert.deepEqual([...romeo.bodies, ...back.bodies], bodies);
+    back.message("juliet@a.test/chamber", "done");
+    await (await SmClient.resume(generations, juliet.identity)).got("done");
+    const other = await SmClient.start(generations, "romeo", "orchard");
+    await back.raw.close();
+    await other.available();
+    assert.deepEqual(other.bodies, [], "nothing is left");
   });
 
   it("restarts one at a time; not while it stops; a stop calls a restart off", async () => {
