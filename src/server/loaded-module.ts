@@ -3,68 +3,25 @@
 // nobody else.
 
 import type { Jid } from "../jid/jid.ts";
-import type { DrainReport, PhaseReport } from "../shutdown/report.ts";
-import type { Lease, LifecycleState, Participant, PhaseContext, Progress } from "../shutdown/types.ts";
+import type { DrainReport } from "../shutdown/report.ts";
+import type { Lease, LifecycleState, Participant, PhaseContext } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
-import { StanzaError } from "../stanza/stanza-error.ts";
-import type { Store } from "../store/store.ts";
 import type { Clock, Timer } from "../util/clock.ts";
-import { codeOf, MorendoError } from "../util/errors.ts";
-import type { Notifier } from "../util/events.ts";
-import type { Hooks } from "../util/hooks.ts";
+import { codeOf } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
-import type { Announcements } from "./announcements.ts";
-import type { NotificationCatalogue, ServerStopping } from "./catalogue.ts";
+import type { ServerStopping } from "./catalogue.ts";
+import { checkedIqAnswer } from "./iq-answer.ts";
 import type { Handover, ModuleApi, ModuleDefinition, ModuleStorage, PhaseOptions } from "./module-api.ts";
+import { moduleContext } from "./module-context.ts";
 import { Faults } from "./module-faults.ts";
+import { moduleStorage } from "./module-storage.ts";
+import type { ModuleSurroundings } from "./module-surroundings.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
 import type { Session } from "./session.ts";
-
-/** What modules need of the router. */
-export interface ModuleRouting {
-  route(stanza: Stanza): void | Promise<void>;
-  isLocal(jid: Jid): boolean;
-  accountExists(account: Jid): Promise<boolean>;
-  sessionsOf(account: Jid): readonly Session[];
-  session(full: Jid): Session | undefined;
-  sessions(): Iterable<Session>;
-}
-
-/** What modules need of the lifecycle. */
-export interface ModuleLifecycle {
-  readonly state: LifecycleState;
-  /** Whether a run has begun a phase from which there is no way back. */
-  readonly isPastNoReturn: boolean;
-  /** The milliseconds until the deadline of the run; undefined when none is under way. */
-  readonly remaining: number | undefined;
-  /** How a phase ended; undefined as long as it has not. */
-  ended(phase: PhaseName): Pick<PhaseReport, "outcome"> | undefined;
-  /** The report of the run under way as far as it has come. */
-  snapshot(): DrainReport | undefined;
-  /** Adds a participant to a phase; the returned function removes it. */
-  attach(phase: PhaseName, participant: Participant<PhaseName>): () => void;
-}
-
-/** The server around a module. */
-export interface ModuleSurroundings {
-  readonly hooks: Hooks;
-  readonly notifications: Notifier<NotificationCatalogue>;
-  readonly store: Store;
-  readonly rosters: Rosters;
-  readonly router: ModuleRouting;
-  readonly lifecycle: ModuleLifecycle;
-  readonly hosts: readonly string[];
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly serverVersion: string;
-  readonly announcements: Announcements;
-  /** How the last run before this start ended. */
-  readonly previousReport?: DrainReport | undefined;
-}
+import { runListener } from "./stopping-listener.ts";
 
 /** What a module can have registered. */
 export type RegistrationKind =
@@ -114,7 +71,7 @@ export class LoadedModule implements ModuleApi {
     this.serverVersion = surroundings.serverVersion;
     this.hosts = surroundings.hosts;
     this.rosters = surroundings.rosters;
-    this.storage = moduleStorage(surroundings.store, `module:${name}`, this.faults);
+    this.storage = moduleStorage(surroundings.store, name, this.faults);
   }
 
   /** Lets the module register what it does. Rejects with what it throws. */
@@ -320,33 +277,8 @@ export class LoadedModule implements ModuleApi {
     return number === 1 ? name : `${name} (${number})`;
   }
 
-  /** The context of a participant, which refuses what comes when the participant is over. */
   #contextFor(name: string, context: PhaseContext<PhaseName>): PhaseContext<PhaseName> {
-    const { phase, cause, reason, signal } = context;
-    const mustBeOpen = (what: string): void => {
-      if (!signal.aborted && context.remaining() > 0) return;
-      const why = `"${name}" is over in phase "${phase}"`;
-      throw this.faults.refuse("MORENDO_PHASE_OVER", what, why);
-    };
-    return {
-      phase,
-      cause,
-      reason,
-      signal,
-      get deadline() {
-        return context.deadline;
-      },
-      remaining: () => context.remaining(),
-      lease: (leaseName) => {
-        this.#mustBeText("lease", leaseName);
-        mustBeOpen(`lease "${leaseName}"`);
-        return this.#keepLease(context.lease(leaseName));
-      },
-      progress: (progress) => {
-        mustBeOpen("progress");
-        context.progress(this.#checkedProgress(progress));
-      },
-    };
+    return moduleContext(name, context, { faults: this.faults, keep: (lease) => this.#keepLease(lease) });
   }
 
   #keepLease(lease: Lease): Lease {
@@ -356,22 +288,6 @@ export class LoadedModule implements ModuleApi {
     };
     this.#register("leases", release);
     return { name: lease.name, release };
-  }
-
-  /** Names end up in the report, which nobody could write or read otherwise. */
-  #mustBeText(what: string, name: unknown): void {
-    if (typeof name === "string" && name.length <= MAX_NAME) return;
-    const why = `its name is not a text of at most ${MAX_NAME} characters`;
-    throw this.faults.refuse("MORENDO_MODULE_MISUSE", what, why);
-  }
-
-  /** A copy of plain numbers and texts: it is read later, where nobody could say whose fault it is. */
-  #checkedProgress(progress: Progress): Progress {
-    const { done, total, blockers = [] } = (progress ?? {}) as Partial<Progress>;
-    const isList = Array.isArray(blockers) && blockers.every((name) => typeof name === "string");
-    if (typeof done === "number" && typeof total === "number" && isList)
-      return { done, total, blockers: [...blockers] };
-    throw this.faults.refuse("MORENDO_MODULE_MISUSE", "progress", "it is not { done, total, blockers? }");
   }
 
   #mustBeLoaded(what: string): void {
@@ -420,88 +336,8 @@ export class LoadedModule implements ModuleApi {
   }
 }
 
-/** The longest name of a lease. */
-const MAX_NAME = 1_024;
 /** How long a module may take to tidy up at its unloading, unless less is left. */
 const TIDY_MS = 2_000;
-
-/** Gives the stopping event to `listener` and waits for all that it hands over; rejects with the first failure. */
-async function runListener(
-  listener: (event: ServerStopping) => unknown,
-  context: PhaseContext<PhaseName>,
-  faults: Faults,
-): Promise<void> {
-  const waiting: Promise<unknown>[] = [];
-  const failures: unknown[] = [];
-  const { cause, reason, signal } = context;
-  let isOver = false;
-  const keep = (work: unknown): void => {
-    waiting.push(Promise.resolve(work).catch((thrown: unknown) => failures.push(thrown)));
-  };
-  const event: ServerStopping = {
-    cause,
-    reason,
-    signal,
-    get deadline() {
-      return context.deadline;
-    },
-    remaining: () => context.remaining(),
-    waitUntil: (work) => {
-      if (!isOver && !signal.aborted) {
-        keep(work);
-        return;
-      }
-      // Refused, but it goes on: what becomes of it must not be an unhandled rejection.
-      Promise.resolve(work).catch((thrown: unknown) => faults.failed("server-stopping", thrown));
-      throw faults.refuse("MORENDO_PHASE_OVER", "waitUntil", 'its event "server-stopping" is over');
-    },
-  };
-  try {
-    // An async listener is waited for like what it hands over.
-    keep(listener(event));
-  } catch (thrown) {
-    failures.push(thrown);
-  }
-  // Work that is under way may hand over more.
-  for (let done = 0; done < waiting.length; done++) await waiting[done];
-  isOver = true;
-  if (failures.length > 0) throw failures[0];
-}
-
-function moduleStorage(store: Store, collection: string, faults: Faults): ModuleStorage {
-  const named =
-    (what: string) =>
-    (thrown: unknown): never => {
-      if (codeOf(thrown) !== "MORENDO_STORE_CLOSED") throw thrown;
-      throw faults.refuse("MORENDO_STORE_CLOSED", `storage.${what}`, "the store is closed", thrown);
-    };
-  return {
-    get: (key) => store.get(collection, key).catch(named("get")),
-    put: (key, value) => store.put(collection, key, value).catch(named("put")),
-    delete: (key) => store.delete(collection, key).catch(named("delete")),
-    batch: (writes) =>
-      store
-        .batch(
-          writes.map(([key, value]) =>
-            value === undefined ? { op: "delete", collection, key } : { op: "put", collection, key, value },
-          ),
-        )
-        .catch(named("batch")),
-    range: (prefix, limit) => store.range(collection, prefix, limit).catch(named("range")),
-    append: (key, value) => store.append(collection, key, value).catch(named("append")),
-    flushed: () => store.flushed(),
-  };
-}
-
-/** Returns `answer`; throws when nobody could send it, so that the module is named and the next one asked. */
-function checkedIqAnswer<Answer>(answer: Answer): Answer {
-  if (answer === undefined || answer === "empty" || answer === "handled" || answer instanceof StanzaError)
-    return answer;
-  // By what it can do and not by its class: the module may have built it with its own copy of ltx.
-  const isElement = typeof answer === "object" && answer !== null && "getNS" in answer;
-  if (isElement) return answer;
-  throw new MorendoError("MORENDO_MODULE_MISUSE", 'the answer is no element, StanzaError, "empty" or "handled"');
-}
 
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve: () => void = () => undefined;

@@ -5,18 +5,14 @@ import { fileURLToPath } from "node:url";
 import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
-import { LoadedModule, type ModuleSurroundings, type Registrations } from "./loaded-module.ts";
+import { LoadedModule, type Registrations } from "./loaded-module.ts";
 import type { DiscoTarget, Handover, ModuleDefinition } from "./module-api.ts";
 import type { FaultCounts } from "./module-faults.ts";
-import {
-  checkOptions,
-  type FoundModule,
-  findModules,
-  importModule,
-  inOrder,
-  type ModuleOptions,
-} from "./module-finder.ts";
+import { checkOptions, type FoundModule, findModules, inOrder, type ModuleOptions } from "./module-finder.ts";
+import { importInTime, LOAD_LIMIT_MS, untilLoaded } from "./module-patience.ts";
 import { type ModuleKind, type ModulePlaces, resolveModule } from "./module-resolver.ts";
+import { checkSuccessor, quoted } from "./module-successor.ts";
+import type { ModuleSurroundings } from "./module-surroundings.ts";
 
 /** What the loader gives to modules, and where it finds them. */
 export interface ModuleLoaderOptions extends Omit<ModuleSurroundings, "announcements">, ModulePlaces {}
@@ -45,10 +41,6 @@ interface Loaded {
   readonly rank: number;
 }
 
-/** A module that is loaded while the server runs must have loaded after this time, or it is given up. */
-const LOAD_LIMIT_MS = 30_000;
-/** During the start there is no such limit, because a module may have much to read; but it is named. */
-const LOAD_SLOW_MS = 10_000;
 /** Modules whose faults are kept after they were unloaded. */
 const MAX_REMEMBERED = 100;
 
@@ -100,7 +92,7 @@ export class ModuleLoader {
   add(entry: string): Promise<string> {
     return this.#inTurn(async () => {
       this.#mustServe(`module "${entry}" cannot be loaded`);
-      const found = await this.#importAnew(entry);
+      const found = await this.#readAnew(entry);
       await this.#install([found], this.#only(found), LOAD_LIMIT_MS);
       return found.definition.name;
     });
@@ -144,8 +136,8 @@ export class ModuleLoader {
           `module "${name}" was not loaded from a file: it cannot be reloaded`,
         );
       }
-      const found = await this.#importAnew(source.entry);
-      const options = this.#checkSuccessor(name, found);
+      const found = await this.#readAnew(source.entry);
+      const options = checkSuccessor(name, found, { loaded: this.#loaded, options: this.#options });
       await old.module.unload();
       this.#remember(old);
       try {
@@ -250,67 +242,11 @@ export class ModuleLoader {
     const module = new LoadedModule(name, this.#surroundings, place.rank);
     this.#loaded.set(name, { ...place, module });
     try {
-      await this.#finishLoading(module, module.run(definition, place.options), limitMs);
+      await untilLoaded(module, module.run(definition, place.options), this.#surroundings, limitMs);
     } catch (thrown) {
       const message = `module "${name}" failed to load: ${asError(thrown).message}`;
       throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: thrown });
     }
-  }
-
-  /** Reads the code of a module anew. What never finishes is given up, or nobody could load anything any more. */
-  async #importAnew(entry: string): Promise<FoundModule> {
-    const { clock, log } = this.#surroundings;
-    const source = await resolveModule(entry, this.#places);
-    const done = new AbortController();
-    const importing = importModule(source, this.#nextEdition()).finally(() => done.abort());
-    const outOfTime = clock.sleep(LOAD_LIMIT_MS, done.signal).then(() => undefined);
-    const found = await Promise.race([importing, outOfTime]);
-    if (found !== undefined || done.signal.aborted) return importing;
-    importing.catch((err: unknown) => log.warn({ err, entry }, "a module that was given up could not be read"));
-    const message = `module "${entry}" cannot be read: its file has not run to its end after ${LOAD_LIMIT_MS / 1_000} seconds`;
-    throw new MorendoError("MORENDO_MODULE_FAILED", message);
-  }
-
-  /** Waits for a module that loads; names one that takes long, and gives it up after `limitMs`, if given. */
-  async #finishLoading(module: LoadedModule, loading: Promise<void>, limitMs: number | undefined): Promise<void> {
-    const { clock, log } = this.#surroundings;
-    const done = new AbortController();
-    const slow = clock.setTimer(LOAD_SLOW_MS, () => module.faults.hangs("load", LOAD_SLOW_MS));
-    const end = loading.finally(() => done.abort());
-    try {
-      if (limitMs === undefined) await end;
-      else {
-        const isOver = await Promise.race([end.then(() => true), clock.sleep(limitMs, done.signal).then(() => false)]);
-        if (isOver || done.signal.aborted) await end;
-        else {
-          end.catch((err: unknown) =>
-            log.warn({ err, module: module.name }, "a module that was given up failed to load"),
-          );
-          throw new Error(`it has not loaded after ${limitMs / 1_000} seconds`);
-        }
-      }
-    } finally {
-      slow.cancel();
-    }
-  }
-
-  /** Checks new code for a loaded module before the old one is touched, and returns its options. */
-  #checkSuccessor(name: string, found: FoundModule): unknown {
-    const { definition } = found;
-    const fail = (why: string): MorendoError =>
-      new MorendoError("MORENDO_MODULE_FAILED", `module "${name}" stays as it is: ${why}`);
-    if (definition.name !== name) throw fail(`the file now has the module "${definition.name}"`);
-    const missing = (definition.requires ?? []).filter((other) => !this.#loaded.has(other));
-    if (missing.length > 0) throw fail(`it now requires ${quoted(missing)}, which is not loaded`);
-    if (this.#reaches(definition.requires ?? [], name)) throw fail("it now requires what requires it");
-    return checkOptions(definition, this.#options[name] ?? {});
-  }
-
-  /** Tells whether one of `names`, or what they require, is `target`. */
-  #reaches(names: readonly string[], target: string): boolean {
-    return names.some(
-      (name) => name === target || this.#reaches(this.#loaded.get(name)?.found.definition.requires ?? [], target),
-    );
   }
 
   /** Loads the old module again after the new one has failed, and throws what is to be told. */
@@ -360,8 +296,8 @@ export class ModuleLoader {
     return options === undefined ? {} : { [definition.name]: options };
   }
 
-  #nextEdition(): number {
-    return ++this.#edition;
+  async #readAnew(entry: string): Promise<FoundModule> {
+    return importInTime(await resolveModule(entry, this.#places), ++this.#edition, this.#surroundings);
   }
 
   #remember({ module }: Loaded): void {
@@ -380,8 +316,4 @@ function addFaults(all: Map<string, FaultCounts>, name: string, more: FaultCount
   const sum: Record<string, number> = { ...all.get(name) };
   for (const [what, count] of Object.entries(more)) sum[what] = (sum[what] ?? 0) + count;
   if (Object.keys(sum).length > 0) all.set(name, sum);
-}
-
-function quoted(names: readonly string[]): string {
-  return names.map((name) => `"${name}"`).join(", ");
 }

@@ -3,12 +3,12 @@
 
 import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
-import type { ModuleLifecycle } from "../server/loaded-module.ts";
 import type { ModuleDefinition } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
 import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
 import { ModuleLoader } from "../server/module-loader.ts";
 import type { ModulePlaces } from "../server/module-resolver.ts";
+import type { ModuleLifecycle } from "../server/module-surroundings.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { Router } from "../server/router.ts";
