@@ -4,7 +4,7 @@
 import { SystemdNotifier, type SystemdOptions } from "../control/systemd-notify.ts";
 import type { PhaseName } from "../server/phases.ts";
 import type { Server } from "../server/server.ts";
-import type { PhaseProgress } from "../shutdown/phase-run.ts";
+import type { PhaseProgress } from "../shutdown/phase-progress.ts";
 import { describeCount } from "../shutdown/progress-log.ts";
 import type { Timer } from "../util/clock.ts";
 

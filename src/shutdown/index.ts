@@ -61,7 +61,7 @@ export {
   Obligations,
   type ObligationsOptions,
 } from "./obligations.ts";
-export type { PhaseProgress } from "./phase-run.ts";
+export type { PhaseProgress } from "./phase-progress.ts";
 export type { PhaseEvent } from "./pipeline.ts";
 export { describeCount, logProgress, type ProgressLogOptions } from "./progress-log.ts";
 export { showProgress, type TerminalOptions } from "./progress-terminal.ts";

@@ -10,7 +10,7 @@ import type { Random } from "../util/random.ts";
 import { Budget } from "./budget.ts";
 import { exitCode, outcomeOf } from "./exit-codes.ts";
 import { Obligations } from "./obligations.ts";
-import type { PhaseProgress } from "./phase-run.ts";
+import type { PhaseProgress } from "./phase-progress.ts";
 import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
 import { type CancelReport, type DrainReport, type PhaseReport, type RepeatedRequest, writeReport } from "./report.ts";
 import type { CancelRequest, CancelResult, LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";

@@ -1,33 +1,15 @@
 // One phase while it runs: starts its participants group by group, cuts off whoever is out of time, waits for the
 // leases and writes down how everybody fared. Not for: the order of phases and their shares (pipeline.ts).
 
-import type { Clock, Timer } from "../util/clock.ts";
+import type { Clock } from "../util/clock.ts";
 import { Deadline } from "../util/deadline.ts";
 import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
-import { Leases } from "./leases.ts";
-import type { ParticipantReport, PhaseReport, SkipReason } from "./report.ts";
-import type { Cause, Outcome, Participant, PhaseContext, Progress, When } from "./types.ts";
+import { describeThrown, type Entry, GROUPS, isSettled, newEntry, participantReport } from "./phase-entry.ts";
+import { MAX_BLOCKERS, type PhaseProgress, progressOf } from "./phase-progress.ts";
+import type { PhaseReport, SkipReason } from "./report.ts";
+import type { Cause, Outcome, Participant, PhaseContext } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
-
-/** What readers of progress are told. */
-export interface PhaseProgress<Phase extends string = string> {
-  readonly phase: Phase;
-  /** Which phase this is, from 1, of how many. */
-  readonly step: number;
-  readonly steps: number;
-  /** What participants said, added up; if none said anything, the participants themselves. */
-  readonly done: number;
-  readonly total: number;
-  /** Who is being waited for, by name; the first few. */
-  readonly blockers: readonly string[];
-  /** The participants that have not settled. */
-  readonly running: readonly string[];
-  /** Milliseconds since the run began. */
-  readonly elapsedMs: number;
-  /** Milliseconds this phase has left. */
-  readonly remainingMs: number;
-}
 
 export interface PhaseRunOptions<Phase extends string> {
   readonly phase: Phase;
@@ -49,31 +31,11 @@ export interface Begun<Phase extends string> {
   readonly settled: Promise<void> | undefined;
 }
 
-interface Entry<Phase extends string> {
-  readonly participant: Participant<Phase>;
-  readonly group: number;
-  readonly controller: AbortController;
-  readonly leases: Leases;
-  state: "waiting" | "running" | "leased" | "over";
-  outcome: Outcome;
-  error: string | undefined;
-  leaseHolders: readonly string[];
-  startedAt: number;
-  endedAt: number;
-  deadline: Deadline | undefined;
-  forgetDeadline: () => void;
-  progress: Progress | undefined;
-}
-
-const GROUPS: readonly When[] = ["before", "during", "after"];
-
 /**
  * The part of the phase's time by which a group must be over when there are participants in a later one: nobody who hangs
  * before the phase's own work takes all of its time.
  */
 const OVER_BY: readonly number[] = [0.5, 0.9, 1];
-const MAX_BLOCKERS = 10;
-
 /** A phase under way. */
 export class PhaseRun<Phase extends string> {
   #options: PhaseRunOptions<Phase>;
@@ -152,28 +114,7 @@ export class PhaseRun<Phase extends string> {
 
   /** Returns how far the phase is. */
   progress(): Pick<PhaseProgress, "done" | "total" | "blockers" | "running" | "remainingMs"> {
-    let done = 0;
-    let total = 0;
-    let hasSaid = false;
-    const blockers: string[] = [];
-    for (const { progress, leases } of this.#entries) {
-      if (progress !== undefined) {
-        hasSaid = true;
-        done += progress.done;
-        total += progress.total;
-        blockers.push(...(progress.blockers ?? []).slice(0, MAX_BLOCKERS));
-      }
-      if (blockers.length < MAX_BLOCKERS) blockers.push(...leases.holders(MAX_BLOCKERS));
-    }
-    const open = this.#entries.filter((entry) => entry.state !== "over");
-    const running = open.filter((entry) => entry.state === "running").map((entry) => entry.participant.name);
-    if (!hasSaid) {
-      total = this.#entries.length;
-      done = total - open.length;
-    }
-    if (blockers.length === 0) blockers.push(...running);
-    const remainingMs = this.#deadline?.remaining() ?? 0;
-    return { done, total, blockers: [...new Set(blockers)].slice(0, MAX_BLOCKERS), running, remainingMs };
+    return { ...progressOf(this.#entries), remainingMs: this.#deadline?.remaining() ?? 0 };
   }
 
   async #runGroups(): Promise<void> {
@@ -197,21 +138,7 @@ export class PhaseRun<Phase extends string> {
   }
 
   #enter(participant: Participant<Phase>): Entry<Phase> {
-    const entry: Entry<Phase> = {
-      participant,
-      group: GROUPS.indexOf(participant.when ?? "during"),
-      controller: new AbortController(),
-      leases: new Leases(() => this.#released(entry)),
-      state: "waiting",
-      outcome: "skipped",
-      error: undefined,
-      leaseHolders: [],
-      startedAt: 0,
-      endedAt: 0,
-      deadline: undefined,
-      forgetDeadline: () => undefined,
-      progress: undefined,
-    };
+    const entry = newEntry(participant, (released) => this.#released(released));
     this.#entries.push(entry);
     return entry;
   }
@@ -359,38 +286,4 @@ export class PhaseRun<Phase extends string> {
     if (this.#entries.some((entry) => entry.outcome === "timed-out")) return "timed-out";
     return this.#entries.some((entry) => entry.outcome === "failed") ? "failed" : "done";
   }
-}
-
-function isSettled(entry: { readonly state: string }): boolean {
-  return entry.state === "leased" || entry.state === "over";
-}
-
-function participantReport<Phase extends string>(entry: Entry<Phase>): ParticipantReport {
-  const { participant, outcome, error, leaseHolders } = entry;
-  return {
-    name: participant.name,
-    when: participant.when ?? "during",
-    outcome,
-    durationMs: Math.round(entry.endedAt - entry.startedAt),
-    ...(error === undefined ? {} : { error }),
-    ...(leaseHolders.length === 0 ? {} : { leaseHolders }),
-  };
-}
-
-function describeThrown(thrown: unknown): string {
-  const error = asError(thrown);
-  return error.stack ?? error.message;
-}
-
-/** Calls `tick` every `everyMs` until the returned function is called. */
-export function repeat(clock: Clock, everyMs: number, tick: () => void): () => void {
-  let timer: Timer;
-  const again = (): void => {
-    timer = clock.setTimer(everyMs, () => {
-      again();
-      tick();
-    });
-  };
-  again();
-  return () => timer.cancel();
 }

@@ -2,11 +2,12 @@
 // here. Not for: what triggers a run and what becomes of its result (lifecycle.ts), nor the inside of a phase
 // (phase-run.ts).
 
-import type { Clock } from "../util/clock.ts";
+import type { Clock, Timer } from "../util/clock.ts";
 import { MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Budget } from "./budget.ts";
-import { type Begun, type PhaseProgress, PhaseRun, repeat } from "./phase-run.ts";
+import type { PhaseProgress } from "./phase-progress.ts";
+import { type Begun, PhaseRun } from "./phase-run.ts";
 import type { PhaseReport, SkipReason } from "./report.ts";
 import type { Participant, PhasePlan, StopRequest } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -223,4 +224,17 @@ export class Pipeline<Phase extends string> {
 /** Tells whether a phase runs for this request. */
 export function isWanted(phase: PhasePlan, request: StopRequest): boolean {
   return phase.optional !== true || request.include?.includes(phase.name) === true;
+}
+
+/** Calls `tick` every `everyMs` until the returned function is called. */
+function repeat(clock: Clock, everyMs: number, tick: () => void): () => void {
+  let timer: Timer;
+  const again = (): void => {
+    timer = clock.setTimer(everyMs, () => {
+      again();
+      tick();
+    });
+  };
+  again();
+  return () => timer.cancel();
 }

@@ -4,7 +4,7 @@
 import type { Logger } from "../util/log.ts";
 import { formatDuration } from "../util/units.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import type { PhaseProgress } from "./phase-run.ts";
+import type { PhaseProgress } from "./phase-progress.ts";
 
 export interface ProgressLogOptions {
   /** The least time between two lines of progress (1000 ms unless told). */

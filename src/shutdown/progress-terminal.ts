@@ -4,7 +4,7 @@
 import type { Clock } from "../util/clock.ts";
 import { formatDuration } from "../util/units.ts";
 import type { Lifecycle, LifecycleEvents } from "./lifecycle.ts";
-import type { PhaseProgress } from "./phase-run.ts";
+import type { PhaseProgress } from "./phase-progress.ts";
 import { describeCount } from "./progress-log.ts";
 import { describeReport, type PhaseReport } from "./report.ts";
 

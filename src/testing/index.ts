@@ -3,7 +3,7 @@
 
 export type { TlsInfo } from "../net/transport.ts";
 export type { ServerStatus } from "../server/server.ts";
-export type { PhaseProgress } from "../shutdown/phase-run.ts";
+export type { PhaseProgress } from "../shutdown/phase-progress.ts";
 export type { DrainReport } from "../shutdown/report.ts";
 export type { StopRequest } from "../shutdown/types.ts";
 export type { Element } from "../xml/element.ts";

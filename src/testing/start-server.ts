@@ -11,7 +11,7 @@ import { TcpNetwork } from "../net/tcp.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { Server, type ServerOptions, type ServerStatus } from "../server/server.ts";
 import type { LifecycleEvents } from "../shutdown/lifecycle.ts";
-import type { PhaseProgress } from "../shutdown/phase-run.ts";
+import type { PhaseProgress } from "../shutdown/phase-progress.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import type { StopRequest } from "../shutdown/types.ts";
 import { MemoryStore } from "../store/memory.ts";

@@ -3,7 +3,7 @@
 import { Command, InvalidArgumentError, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
-import type { PhaseProgress } from "../../shutdown/phase-run.ts";
+import type { PhaseProgress } from "../../shutdown/phase-progress.ts";
 import { type DrainReport, describeReport } from "../../shutdown/report.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration, parseDuration } from "../../util/units.ts";
