@@ -2,7 +2,7 @@
 // Prosody, who write to one another all the while. The scenario is test/support/restart-scenario.ts.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DrainReport } from "../../src/shutdown/report.ts";
 import { sleep } from "../support/child.ts";
@@ -37,7 +37,9 @@ describe("a restart under load", function () {
             users.every(({ isLive, resumptions, failed }) => (isLive && resumptions > round) || failed.length > 0);
           while (!everybody() && performance.now() < limit) await sleep(20);
           assert.equal(await ended(predecessor), "by itself");
-          reports.push(JSON.parse(readFileSync(join(server.process.folder, "data/last-drain.json"), "utf8")));
+          const path = join(server.process.folder, "data/last-drain.json");
+          assert.ok(existsSync(path), server.process.log.slice(-6_000));
+          reports.push(JSON.parse(readFileSync(path, "utf8")));
           await sleep(200);
         }
         log = server.process.log;
