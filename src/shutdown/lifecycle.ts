@@ -8,11 +8,11 @@ import { Notifier } from "../util/events.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import { Budget } from "./budget.ts";
-import { exitCode, outcomeOf } from "./exit-codes.ts";
 import { Obligations } from "./obligations.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
-import { type CancelReport, type DrainReport, type PhaseReport, type RepeatedRequest, writeReport } from "./report.ts";
+import { type CancelReport, type DrainReport, type PhaseReport, writeReport } from "./report.ts";
+import { type Cancel, type Run, reportOf, sectionsOf } from "./run.ts";
 import type { CancelRequest, CancelResult, LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";
 import { undo } from "./undo.ts";
 import { noWatchdog, type Watchdog } from "./watchdog.ts";
@@ -53,32 +53,6 @@ export interface LifecycleOptions<Phase extends string> {
   readonly settleMs?: number;
   /** How long each participant has to take back what it did when a run is cancelled (5000 ms unless told). */
   readonly undoMs?: number;
-}
-
-interface Run<Phase extends string> {
-  readonly request: StopRequest;
-  readonly id: string;
-  readonly budget: Budget<Phase>;
-  readonly budgetMs: number;
-  readonly startedAt: number;
-  readonly startedWall: number;
-  readonly repeated: RepeatedRequest[];
-  repeatedCount: number;
-  error: Error | undefined;
-  hurried: boolean;
-  skippedToEnd: boolean;
-  startupMs: number;
-  readonly finished: Promise<DrainReport>;
-  readonly finish: (report: DrainReport) => void;
-  /** Set once the run is cancelled. */
-  cancel: Cancel | undefined;
-}
-
-interface Cancel {
-  readonly request: CancelRequest;
-  readonly atMs: number;
-  readonly done: Promise<CancelResult>;
-  readonly finish: (result: CancelResult) => void;
 }
 
 const MAX_REPEATED = 100;
@@ -448,45 +422,14 @@ export class Lifecycle<Phase extends string> {
   }
 
   #makeReport(run: Run<Phase>, phases: readonly PhaseReport[], cancelled?: CancelReport): DrainReport {
-    const { cause, reason, trigger } = run.request;
-    const { error, startupMs } = run;
-    const body = {
-      version: 1 as const,
-      id: run.id,
-      cause,
-      reason,
-      trigger,
-      ...(error === undefined ? {} : { error: error.stack ?? error.message }),
-      startedAt: new Date(run.startedWall).toISOString(),
-      durationMs: Math.round(this.#clock.now() - run.startedAt),
-      budgetMs: run.budgetMs,
-      startupMs,
-      hurried: run.hurried,
-      skippedToEnd: run.skippedToEnd,
+    const sections = sectionsOf(this.#sections, this.#log);
+    return reportOf(run, {
       phases,
       obligations: this.obligations.snapshot(),
-      sections: this.#makeSections(),
-      repeatedRequests: [...run.repeated],
-      repeatedCount: run.repeatedCount,
-      ...(cancelled === undefined ? {} : { cancelled }),
-    };
-    if (cancelled !== undefined) return { ...body, outcome: "cancelled", exitCode: 0 };
-    const outcome = outcomeOf(body);
-    return { ...body, outcome, exitCode: exitCode(outcome) };
-  }
-
-  #makeSections(): Record<string, unknown> {
-    // A null prototype, and JSON made here: a section that cannot be written must not take the report with it.
-    const sections: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
-    for (const [name, content] of this.#sections) {
-      try {
-        sections[name] = JSON.parse(JSON.stringify(content() ?? null));
-      } catch (thrown) {
-        this.#log.error({ err: asError(thrown), section: name }, "a section of the report failed");
-        sections[name] = { error: asError(thrown).message };
-      }
-    }
-    return sections;
+      sections,
+      now: this.#clock.now(),
+      cancelled,
+    });
   }
 
   #save(report: DrainReport): void {
