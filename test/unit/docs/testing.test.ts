@@ -15,10 +15,10 @@ function firstColumn(heading: RegExp): string[] {
   return rows.map((row) => /^\| `?([^`|]*?)`? \|/.exec(row)?.[1] ?? "");
 }
 
-/** The names in a union of words in the source of the script. */
-function words(type: string): string[] {
+/** The names in a list or a union of words in the source of the script. */
+function words(name: string): string[] {
   const source = read("src/testing/peer/script.ts");
-  const union = new RegExp(`export type ${type} =([^;]*);`).exec(source)?.[1] ?? "";
+  const union = new RegExp(`(?:const|export type) ${name} =([^;]*);`).exec(source)?.[1] ?? "";
   return [...union.matchAll(/"([a-z-]+)"/g)].map((match) => match[1] ?? "");
 }
 
@@ -29,7 +29,7 @@ describe("the guide for testers", () => {
   });
 
   it("tells of every step of a script, and of every act", () => {
-    assert.deepEqual(firstColumn(/\| step \|/), words("Step"));
+    assert.deepEqual(firstColumn(/\| step \|/), words("STEPS"));
     assert.deepEqual(firstColumn(/\| act \|/), [...words("Act"), "{ say: text }", "a function"]);
   });
 
