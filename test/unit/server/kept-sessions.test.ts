@@ -135,7 +135,10 @@ class Lives {
       isOver = true;
     };
     work.then(over, over);
-    while (!isOver) await this.clock.advance(stepMs);
+    for (let steps = 0; !isOver; steps++) {
+      if (steps > 300_000) throw new Error("it does not come to an end");
+      await this.clock.advance(stepMs);
+    }
     return await work;
   }
 }
