@@ -22,7 +22,7 @@ import { readEnable, readResume, smFailed } from "./sm-elements.ts";
 /** Where a connection is in its negotiation. */
 type State = "connected" | "negotiating" | "authenticated" | "bound" | "ending";
 
-/** Requests to bind, to resume or to manage a stream that come to nothing: so many, and then the connection ends. */
+/** Requests to log in, bind, resume or manage a stream that come to nothing: so many, and then the connection ends. */
 const MAX_REFUSED = 10;
 
 /** A client connection. */
@@ -35,7 +35,8 @@ export class ClientStream implements StreamHandler, Connection {
   #sasl: SaslNegotiation | undefined;
   #user: Jid | undefined;
   #session: ClientSession | undefined;
-  #failedLogins = 0;
+  #wrongPasswords = 0;
+  #refusedLogins = 0;
   #loginTimeout: WheelTimeout | undefined;
   #idleTimeout: WheelTimeout | undefined;
   #closed: (() => void) | undefined;
@@ -217,12 +218,15 @@ export class ClientStream implements StreamHandler, Connection {
       this.stream.restart();
       return;
     }
-    this.#failedLogins++;
+    // A client may have to try until it finds a mechanism, or a channel binding, that both sides know.
+    if (reply.isGuess) this.#wrongPasswords++;
+    else this.#refusedLogins++;
     this.#context.log.info(
       { address: this.stream.transport.remoteAddress, condition: reply.condition },
       "client login refused",
     );
-    if (this.#failedLogins < this.#context.config.max_failed_logins) return;
+    const { max_failed_logins: maxWrong } = this.#context.config;
+    if (this.#wrongPasswords < maxWrong && this.#refusedLogins < MAX_REFUSED) return;
     this.fail(new StreamError("policy-violation", "too many failed logins"));
   }
 

@@ -15,7 +15,13 @@ import type { C2sContext } from "./context.ts";
 export type SaslReply =
   | { readonly outcome: "continue"; readonly element: Element }
   | { readonly outcome: "success"; readonly element: Element; readonly user: Jid }
-  | { readonly outcome: "failure"; readonly element: Element; readonly condition: SaslCondition };
+  | {
+      readonly outcome: "failure";
+      readonly element: Element;
+      readonly condition: SaslCondition;
+      /** A password was given, or a proof of one, and it was wrong. Otherwise the two could not even agree on how to ask. */
+      readonly isGuess: boolean;
+    };
 
 /** The longest base64 text a client may send in one step; the longest sensible one is a few hundred bytes. */
 const MAX_TEXT = 16_384;
@@ -26,6 +32,8 @@ export class SaslNegotiation {
   #host: string;
   #tls: TlsInfo | undefined;
   #mechanism: SaslServer | undefined;
+  /** What the client says next is, or proves, a password. */
+  #awaitsPassword = false;
 
   constructor(context: C2sContext, host: string, tls: TlsInfo | undefined) {
     this.#context = context;
@@ -57,6 +65,7 @@ export class SaslNegotiation {
     });
     const name = offered.find((mechanism) => mechanism === element.attrs.mechanism);
     if (name === undefined) return failure("invalid-mechanism");
+    this.#awaitsPassword = name === "PLAIN";
     this.#mechanism = createMechanism(name, {
       host: this.#host,
       credentials: this.#context.accounts,
@@ -81,17 +90,18 @@ export class SaslNegotiation {
     }
     switch (step.kind) {
       case "challenge":
+        this.#awaitsPassword = true;
         return { outcome: "continue", element: xml("challenge", { xmlns: NS.sasl }, encodePayload(step.data)) };
       case "success": {
         const user = Jid.of(step.user, this.#host);
         return { outcome: "success", element: xml("success", { xmlns: NS.sasl }, encodePayload(step.data)), user };
       }
       case "failure":
-        return failure(step.condition);
+        return failure(step.condition, this.#awaitsPassword && step.condition === "not-authorized");
     }
   }
 }
 
-function failure(condition: SaslCondition): SaslReply {
-  return { outcome: "failure", element: xml("failure", { xmlns: NS.sasl }, xml(condition)), condition };
+function failure(condition: SaslCondition, isGuess = false): SaslReply {
+  return { outcome: "failure", element: xml("failure", { xmlns: NS.sasl }, xml(condition)), condition, isGuess };
 }

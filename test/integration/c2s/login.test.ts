@@ -44,6 +44,24 @@ describe("client login", () => {
     assert.deepEqual([ending.streamError, ending.closingTag, ending.how], ["policy-violation", true, "fin"]);
   });
 
+  it("lets a client in that has to try until it finds a channel binding that both sides know", async () => {
+    const client = running.client({ username: "romeo" });
+    await client.connect();
+    await client.startTls();
+    await client.open();
+    // As slixmpp does: a binding that TLS 1.3 does not have, and then none although there is one.
+    for (const header of ["p=tls-unique,,", "y,,", "p=tls-unique,,", "y,,"]) {
+      const since = client.received.length;
+      const plus = header.startsWith("p") ? "-PLUS" : "";
+      const first = Buffer.from(`${header}n=romeo,r=0123456789`).toString("base64");
+      client.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-256${plus}'>${first}</auth>`);
+      await client.waitFor((xml) => xml.startsWith("<failure"), { since });
+    }
+    const plain = Buffer.from(`\0romeo\0${PASSWORD}`).toString("base64");
+    client.send(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${plain}</auth>`);
+    await client.waitFor((xml) => xml.startsWith("<success"));
+  });
+
   it("offers nothing but STARTTLS without TLS, and refuses a password there", async () => {
     const client = running.client({ security: "none", username: "romeo" });
     await client.connect();
