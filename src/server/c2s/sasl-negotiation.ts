@@ -44,7 +44,7 @@ export class SaslNegotiation {
   /** Takes one element in the SASL namespace. */
   async receive(element: Element): Promise<SaslReply> {
     // RFC 6120 §13.8.1 and RFC 7590: no password without TLS, whatever the mechanism.
-    if (this.#tls === undefined) return failure("encryption-required");
+    if (this.#tls === undefined) return failure("encryption-required", true);
     switch (element.getName()) {
       case "auth":
         return this.#mechanism === undefined ? await this.#begin(element) : failure("malformed-request");
