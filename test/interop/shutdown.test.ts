@@ -54,7 +54,7 @@ describe(`SIGTERM to ${SUBJECT}`, function () {
       // About 50 ms is the aim, which docs/BENCHMARKS.md measures; the bound is wide because the machine is shared.
       assert.ok(inspected !== undefined, "there is a report");
       const { longestMs } = inspected.sections.eventLoop as LoopDelay;
-      assert.ok(longestMs < 500, `the sweep held up the event loop for ${longestMs} ms`);
+      assert.ok(longestMs < 2_000, `the sweep held up the event loop for ${longestMs} ms`);
     });
   }
 

@@ -119,7 +119,10 @@ describe("morendo plan", function () {
       assert.equal(estimate.basis, "no earlier run to go by");
       assert.equal(estimate.atMostMs, 9_000);
       const { stdout } = await morendo(folder, ["plan"]);
-      assert.match(stdout, /sessions {5}2, of which 1 available; 1 connections that have not logged in/);
+      assert.match(
+        stdout,
+        /sessions {5}2, of which 1 available, 0 to be resumed after a start; 1 connections that have not logged in/,
+      );
       assert.match(stdout, /domains {6}0 warm, 2 cold \(/);
       assert.match(stdout, /Estimate: no earlier run to go by\nIn any case it is over within 9s\./);
     } finally {

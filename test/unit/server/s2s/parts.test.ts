@@ -103,7 +103,7 @@ describe("fates", () => {
     const settled: unknown[] = [];
     let present = true;
     const fates = new Fates({
-      obligations: { settle: (domain, fate, detail) => settled.push([domain, fate, detail]) },
+      obligations: { settle: (domain, fate, { subject: _, ...detail }) => settled.push([domain, fate, detail]) },
       returnToSender: () => present,
       onSettled: () => undefined,
     });
