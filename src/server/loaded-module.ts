@@ -211,7 +211,9 @@ export class LoadedModule implements ModuleApi {
 
   route(stanza: Stanza): void | Promise<void> {
     const { router, lifecycle } = this.#around;
-    if (lifecycle.isPastNoReturn) {
+    // A goodbye for a session that is cut off at the very end is nobody's new work: where it cannot go out it is named as lost.
+    const isGoodbye = stanza.kind === "presence" && stanza.type === "unavailable";
+    if (lifecycle.isPastNoReturn && !isGoodbye) {
       const drained = lifecycle.ended("drain-s2s");
       // A phase that was passed over has drained nothing: what is sent then is named as lost, as everything else is.
       if (drained !== undefined && drained.outcome !== "skipped") {

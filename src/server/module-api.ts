@@ -225,7 +225,7 @@ export interface ModuleApi {
    * Sends a stanza on its way, wherever its `to` leads. A stanza that cannot be delivered comes back to its sender as an
    * error by the ordinary rules. A promise means: it is not yet carried, wait for it before sending more. Stanzas to other
    * servers can be sent until the end of the phase `drain-s2s`, where they are waited for; afterwards nothing can be
-   * carried, and it throws `MORENDO_ROUTE_CLOSED`.
+   * carried, and it throws `MORENDO_ROUTE_CLOSED`. Unavailable presence is never refused: it is named as lost in the report.
    */
   route(stanza: Stanza): void | Promise<void>;
   /**

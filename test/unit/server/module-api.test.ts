@@ -123,6 +123,9 @@ describe("the module API during a drain", () => {
     host.endedPhases.add("drain-s2s");
     assert.throws(() => void api.route(stanza), fails("MORENDO_ROUTE_CLOSED", '"late"', "juliet@b.test"));
     assert.equal(host.remote.length, 1);
+    // Whoever carries stanzas says what became of it.
+    await api.route(stanzaOf('<presence type="unavailable" from="romeo@a.test/x" to="juliet@b.test"/>'));
+    assert.equal(host.remote.length, 2);
   });
 
   it("refuses storage by name once the store is closed", async () => {
