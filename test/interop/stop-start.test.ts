@@ -13,7 +13,7 @@ import type { RunningServer } from "../support/server.ts";
 import { type Clients, SmClient } from "../support/sm-client.ts";
 import { SUBJECT, skipWithReason } from "../support/subject.ts";
 
-const ROUNDS = 3;
+const ROUNDS = 10;
 const LOCAL = "local.example";
 const REMOTE = "remote.example";
 const JULIET = `juliet@${LOCAL}/1`;
