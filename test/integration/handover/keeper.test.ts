@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { ask, HandoverScene, isAlive, openDescriptors } from "../../support/handover-scene.ts";
 import { TSX } from "../../support/morendo.ts";
-import { skip } from "../../support/skip.ts";
+import { notPermitted } from "../../support/skip.ts";
 
 const KEEPER = new URL("../../support/keeper-child.ts", import.meta.url).pathname;
 
@@ -70,10 +70,13 @@ describe("a keeper", function () {
     assert.deepEqual(await scene.exited, { code: 137, signal: null });
   });
 
-  it("is PID 1 of a container through restarts, and leaves no zombies there", async function () {
+  it("is PID 1 of a container through restarts, and leaves no zombies there", async () => {
     const unshare = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"] as const;
     const probe = spawnSync(unshare[0], [...unshare.slice(1), "true"], { encoding: "utf8" });
-    if (probe.status !== 0) skip(this, `no new process namespace here: ${probe.stderr || probe.error?.message}`);
+    if (probe.status !== 0) {
+      notPermitted("being PID 1", probe.stderr || String(probe.error?.message));
+      return;
+    }
     // Process ids in there are not ours; signals go by way of commands inside the namespace.
     const restart = "kill -USR2 1; ";
     scene = new HandoverScene({

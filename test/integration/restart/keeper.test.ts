@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { ACCOUNTS, Conversation } from "../../support/conversation.ts";
 import { Generations } from "../../support/generations.ts";
-import { skip } from "../../support/skip.ts";
+import { notPermitted } from "../../support/skip.ts";
 
 const MISBEHAVE = fileURLToPath(new URL("../../support/bad-modules/misbehave/index.ts", import.meta.url));
 
@@ -75,10 +75,13 @@ describe("morendo start --keeper", function () {
     assert.match(generations.process.log, /a keeper cannot pass the sockets of a service manager on/);
   });
 
-  it("is what process 1 of a container does without being asked", async function () {
+  it("is what process 1 of a container does without being asked", async () => {
     const unshare = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"] as const;
     const probe = spawnSync(unshare[0], [...unshare.slice(1), "true"], { encoding: "utf8" });
-    if (probe.status !== 0) skip(this, `no new process namespace here: ${probe.stderr || probe.error?.message}`);
+    if (probe.status !== 0) {
+      notPermitted("being PID 1", probe.stderr || String(probe.error?.message));
+      return;
+    }
     const command = (program: readonly string[]) => [...unshare, process.execPath, ...program] as const;
     generations = await Generations.start({ accounts: ACCOUNTS, command });
     const talk = await Conversation.begin(generations);
