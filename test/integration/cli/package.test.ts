@@ -69,7 +69,9 @@ describe("the packed package", function () {
     try {
       cpSync(join(folder, "node_modules/morendo/docs/examples/testing"), project, { recursive: true });
       await install(project);
-      const { stdout } = await run("npm", ["test"], { cwd: project });
+      const { stdout } = await run("npm", ["test"], { cwd: project }).catch((thrown: { readonly stdout?: string }) =>
+        assert.fail(`npm test failed: ${thrown.stdout}`),
+      );
       assert.match(stdout, /1 passing/);
       await run("npm", ["run", "types"], { cwd: project });
     } finally {
