@@ -1,5 +1,5 @@
 // The layers of docs/ARCHITECTURE.md: a room imports only from rooms to its left.
-const layers = ["util", "xml", "jid", "stanza", "sasl", "stream", "net", "store", "config", "server", "control", "cli"];
+const layers = ["util", "xml", "jid", "stanza", "sasl", "stream", "net", "store", "config", "server", "operations", "control", "cli"];
 // Which rooms each room may import, itself included.
 const allowed = {
   util: [],
@@ -15,7 +15,8 @@ const allowed = {
   sasl: ["util"],
   stream: ["util", "xml", "jid", "stanza", "net"],
   server: ["util", "xml", "jid", "stanza", "sasl", "stream", "net", "store", "config", "shutdown", "handover"],
-  control: ["util", "server", "shutdown", "handover", "config", "store", "jid", "net"],
+  operations: ["util", "server", "shutdown", "handover", "config", "store", "jid"],
+  control: ["util", "server", "operations", "shutdown", "handover", "config", "store", "jid", "net"],
   cli: [...layers, "shutdown", "handover"],
 };
 const rules = Object.entries(allowed).map(([room, rooms]) => ({

@@ -1,7 +1,7 @@
 // Makes what a new installation lacks and the server itself does not make: the data folder and a first account.
 
 import { mkdir } from "node:fs/promises";
-import type { UserAdmin } from "../control/user-admin.ts";
+import type { UserAdmin } from "../operations/user-admin.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import type { Random } from "../util/random.ts";
 

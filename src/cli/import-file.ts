@@ -4,7 +4,7 @@
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { type AccountEntry, accountEntry, type UserAdmin } from "../control/user-admin.ts";
+import { type AccountEntry, accountEntry, type UserAdmin } from "../operations/user-admin.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import type { Io } from "./io.ts";
 

@@ -3,13 +3,13 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
-import { UserAdmin } from "../control/user-admin.ts";
 import type { Jid } from "../jid/jid.ts";
+import { accountsPort } from "../operations/accounts-port.ts";
+import { UserAdmin } from "../operations/user-admin.ts";
 import { Accounts } from "../server/accounts.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
-import { accountsPort } from "./accounts-port.ts";
 import { makeDataFolder } from "./first-run.ts";
 import type { Io } from "./io.ts";
 

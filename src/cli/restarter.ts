@@ -1,9 +1,9 @@
 // A restart as this process carries it out for whoever asks for it: which program is started, and what is tidied up behind
 // a successor that failed. How it is handed over is the server's business.
 
-import type { Restart } from "../control/server-port.ts";
 import { removeUnpublished } from "../control/socket-path.ts";
 import type { HandoverOutcome, SuccessorCommand } from "../handover/index.ts";
+import type { Restart } from "../operations/server-port.ts";
 import type { Server } from "../server/server.ts";
 import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";

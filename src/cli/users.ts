@@ -3,7 +3,7 @@
 import { z } from "zod";
 import type { Config } from "../config/schema.ts";
 import { type ControlClient, connectControl } from "../control/control-client.ts";
-import type { UserAdmin } from "../control/user-admin.ts";
+import type { UserAdmin } from "../operations/user-admin.ts";
 import { codeOf } from "../util/errors.ts";
 import type { Io } from "./io.ts";
 import { openUsers } from "./offline-users.ts";

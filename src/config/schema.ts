@@ -5,6 +5,7 @@
 import { domainToUnicode } from "node:url";
 import { z } from "zod";
 import { formatDuration, parseDuration, parseSize } from "../util/units.ts";
+import { OPERATION_NAMES } from "./operation-names.ts";
 
 const DURATION = 'a duration such as "30s"';
 const SIZE = 'a size such as "256KiB"';
@@ -34,6 +35,11 @@ const address = z
 function portOf(value: string): number {
   return Number(value.slice(value.lastIndexOf(":") + 1));
 }
+
+const ACCOUNT = 'an account such as "admin@example.org"';
+const account = z.string({ error: ACCOUNT }).regex(/^[^\s@/]+@[^\s@/]+$/u, ACCOUNT);
+const OPERATION = `one of ${OPERATION_NAMES.join(", ")}`;
+const operations = z.array(z.enum(OPERATION_NAMES, { error: OPERATION }), { error: "a list, such as [...]" });
 
 const SERVER = 'a name server such as "127.0.0.1" or "127.0.0.1:5353"';
 const nameServer = z
@@ -186,6 +192,13 @@ export const configSchema = z.strictObject({
     .prefault({}),
   log: z
     .strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info"), file: path.optional() })
+    .prefault({}),
+  /** Who may do what by XMPP: `accounts` everything, those in `allow` the operations named. */
+  admin: z
+    .strictObject({
+      accounts: list(account).default(["admin@localhost"]),
+      allow: z.record(account, operations).default({}),
+    })
     .prefault({}),
   control: z.strictObject({ socket: text.default("") }).prefault({}),
   shutdown: shutdown.prefault({}),

@@ -2,9 +2,10 @@
 // nothing is asked any more.
 
 import type { Socket } from "node:net";
+import type { Caller } from "../operations/operation.ts";
+import type { Operations } from "../operations/operations.ts";
 import type { Clock, Timer } from "../util/clock.ts";
 import type { Logger } from "../util/log.ts";
-import type { ActionTable } from "./action.ts";
 import {
   type EventLine,
   failure,
@@ -15,6 +16,8 @@ import {
   type Response,
 } from "./protocol.ts";
 
+/** Who can open the socket may do everything. */
+const CALLER: Caller = { trigger: "control socket", may: () => true };
 const MAX_REQUESTS_AT_ONCE = 8;
 const IDLE_MS = 30_000;
 /** How long a connection that has asked nothing yet is waited for at the end: its first request is on its way. */
@@ -25,7 +28,7 @@ const MAX_UNREAD_EVENTS = 64 * 1024;
 /** What a connection is made of. */
 export interface ControlConnectionOptions {
   readonly socket: Socket;
-  readonly actions: ActionTable;
+  readonly operations: Pick<Operations, "perform">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -100,22 +103,11 @@ export class ControlConnection {
       this.#write({ id: null, ok: false, error: request });
       return;
     }
-    const { actions } = this.#options;
-    const action = Object.hasOwn(actions, request.action) ? actions[request.action] : undefined;
-    if (action === undefined) {
-      const known = Object.keys(actions).join(", ");
-      this.#refuse(
-        request.id,
-        "MORENDO_UNKNOWN_ACTION",
-        `there is no action ${JSON.stringify(request.action)}; known are ${known}`,
-      );
-      return;
-    }
     if (this.#running.size >= MAX_REQUESTS_AT_ONCE) {
       this.#refuse(request.id, "MORENDO_BUSY", `at most ${MAX_REQUESTS_AT_ONCE} requests at a time`);
       return;
     }
-    const run = this.#run(request, action.run);
+    const run = this.#run(request);
     this.#running.add(run);
     this.#idle?.cancel();
     void run.finally(() => {
@@ -124,13 +116,12 @@ export class ControlConnection {
     });
   }
 
-  async #run(request: Request, run: ActionTable[string]["run"]): Promise<void> {
-    const { id } = request;
-    const { socket } = this.#options;
+  async #run({ id, action, args }: Request): Promise<void> {
+    const { socket, operations } = this.#options;
     const emit = (event: string, data: unknown): void => {
       if (socket.writableLength < MAX_UNREAD_EVENTS) this.#write({ id, event, data });
     };
-    const outcome = await run(request.args, { emit, signal: this.#gone.signal });
+    const outcome = await operations.perform(action, args, { caller: CALLER, emit, signal: this.#gone.signal });
     this.#write({ id, ...outcome });
   }
 

@@ -1,5 +1,5 @@
-// The server's end of the control socket: takes connections, reads requests, runs actions and writes what they return.
-// Owns the socket file. Knows nothing of what the actions do: see actions.ts.
+// The server's end of the control socket: takes connections, reads requests, has operations performed and writes what they return.
+// Owns the socket file. Knows nothing of what they do: see src/operations.
 //
 // The socket is made under another name beside its path and gets the path when it is ready, because a successor's socket
 // takes the place of its predecessor's: `prepare` while the predecessor serves, `publish` once the service is ours. Whoever
@@ -8,10 +8,10 @@
 
 import { chmod, link, lstat, rename, unlink } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
+import type { Operations } from "../operations/operations.ts";
 import type { Clock } from "../util/clock.ts";
 import { asError, codeOf, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
-import type { ActionTable } from "./action.ts";
 import { connectControl } from "./control-client.ts";
 import { ControlConnection } from "./control-connection.ts";
 import { checkSocketPath, makingName, probeSocket, removeStale } from "./socket-path.ts";
@@ -27,7 +27,7 @@ const MAX_CONNECTIONS = 32;
 export interface ControlServerOptions {
   /** The path of the Unix socket. */
   readonly path: string;
-  readonly actions: ActionTable;
+  readonly operations: Pick<Operations, "perform">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -144,8 +144,8 @@ export class ControlServer {
   }
 
   #accept(socket: Socket): void {
-    const { actions, clock, log } = this.#options;
-    const connection = new ControlConnection({ socket, actions, clock, log });
+    const { operations, clock, log } = this.#options;
+    const connection = new ControlConnection({ socket, operations, clock, log });
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
   }

@@ -2,18 +2,13 @@
 // exactly one response with its id, and before it, where the action tells of its progress, any number of events.
 
 import { StringDecoder } from "node:string_decoder";
+import type { Failure } from "../operations/operation.ts";
 
 /** Asks for something. The id is the asker's choice and comes back with everything that belongs to the request. */
 export interface Request {
   readonly id: number;
   readonly action: string;
   readonly args?: unknown;
-}
-
-/** Why a request was not done. The code is stable; the message is for people. */
-export interface Failure {
-  readonly code: string;
-  readonly message: string;
 }
 
 /** Ends a request; `id` is null when the line could not be understood. */

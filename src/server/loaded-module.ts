@@ -13,7 +13,14 @@ import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
 import type { ServerStopping } from "./catalogue.ts";
 import { checkedIqAnswer } from "./iq-answer.ts";
-import type { Handover, ModuleApi, ModuleDefinition, ModuleStorage, PhaseOptions } from "./module-api.ts";
+import type {
+  Handover,
+  ModuleApi,
+  ModuleDefinition,
+  ModuleOperations,
+  ModuleStorage,
+  PhaseOptions,
+} from "./module-api.ts";
 import { moduleContext } from "./module-context.ts";
 import { Faults } from "./module-faults.ts";
 import { moduleStorage } from "./module-storage.ts";
@@ -48,6 +55,7 @@ export class LoadedModule implements ModuleApi {
   readonly hosts: readonly string[];
   readonly storage: ModuleStorage;
   readonly rosters: Rosters;
+  readonly operations: ModuleOperations;
   /** What it did wrong, for the log and the report. */
   readonly faults: Faults;
   #around: ModuleSurroundings;
@@ -71,6 +79,7 @@ export class LoadedModule implements ModuleApi {
     this.serverVersion = surroundings.serverVersion;
     this.hosts = surroundings.hosts;
     this.rosters = surroundings.rosters;
+    this.operations = surroundings.operations;
     this.storage = moduleStorage(surroundings.store, name, this.faults);
   }
 

@@ -141,6 +141,26 @@ export interface Handover {
   undo?(): void | Promise<void>;
 }
 
+/** How an operation ended. The code of an error is stable, its message for people. */
+export type OperationOutcome =
+  | { readonly ok: true; readonly result: unknown }
+  | { readonly ok: false; readonly error: { readonly code: string; readonly message: string } };
+
+/**
+ * What operators can ask of the server, for a module that lets users ask for it. The names, arguments and results are those of
+ * the control socket: docs/OPERATORS.md. The rights are those of the configuration, `[admin]`.
+ */
+export interface ModuleOperations {
+  /** Returns the names of the operations that the account may ask for; none for most. */
+  allowed(who: Jid): ReadonlySet<string>;
+  /**
+   * Performs an operation on behalf of `who`, an account or a full JID that has been authenticated. Resolves when it is done,
+   * which for some takes long; never rejects. `MORENDO_NOT_ALLOWED`: `who` has no right to it; `MORENDO_UNKNOWN_ACTION`;
+   * `MORENDO_BAD_ARGUMENTS`: nothing was done.
+   */
+  perform(who: Jid, name: string, args?: unknown): Promise<OperationOutcome>;
+}
+
 /** The server as a module sees it. */
 export interface ModuleApi {
   /** The module's name. */
@@ -161,6 +181,8 @@ export interface ModuleApi {
   readonly storage: ModuleStorage;
   /** The rosters of all local accounts. */
   readonly rosters: Rosters;
+  /** What operators can ask of the server. */
+  readonly operations: ModuleOperations;
 
   /**
    * Answers at a hook; docs/CATALOGUE.md lists them with payload and answer. The handler returns its answer, or undefined

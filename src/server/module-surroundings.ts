@@ -12,6 +12,7 @@ import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import type { Announcements } from "./announcements.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
+import type { ModuleOperations } from "./module-api.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
 import type { Session } from "./session.ts";
@@ -55,6 +56,7 @@ export interface ModuleSurroundings {
   readonly log: Logger;
   readonly serverVersion: string;
   readonly announcements: Announcements;
+  readonly operations: ModuleOperations;
   /** How the last run before this start ended. */
   readonly previousReport?: DrainReport | undefined;
 }

@@ -20,7 +20,9 @@ import { TimerWheel } from "../util/timer-wheel.ts";
 import { Accounts } from "./accounts.ts";
 import { C2s } from "./c2s/c2s.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
+import type { ModuleOperations } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
+import { noOperations } from "./no-operations.ts";
 import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
 import { Router } from "./router.ts";
@@ -62,6 +64,8 @@ export interface PartsOptions {
   /** What dialback keys are made from. */
   readonly secret: string;
   readonly previousReport: DrainReport | undefined;
+  /** What operators can ask for; without it nobody may ask for anything by way of a module. */
+  readonly operations?: ModuleOperations;
 }
 
 /** Makes the parts and joins them; starts nothing. */
@@ -137,6 +141,7 @@ export function joinParts(tools: PartsOptions): Parts {
     ...(tools.moduleFolders === undefined ? {} : { folders: tools.moduleFolders }),
     ...(tools.moduleBase === undefined ? {} : { base: tools.moduleBase }),
     previousReport: tools.previousReport,
+    operations: tools.operations ?? noOperations,
     router: {
       route: (stanza) => router.route(stanza),
       isLocal: (jid) => router.isLocal(jid),

@@ -21,7 +21,7 @@ import type { Accounts } from "./accounts.ts";
 import type { ClientSession } from "./c2s/client-session.ts";
 import { certificateFiles } from "./certificates.ts";
 import { KeptSessions } from "./kept-sessions.ts";
-import type { ModuleDefinition } from "./module-api.ts";
+import type { ModuleDefinition, ModuleOperations } from "./module-api.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import { joinParts, type Parts, preparedHost } from "./parts.ts";
 import { PassingOn, type RestartRequest } from "./passing-on.ts";
@@ -60,6 +60,8 @@ export interface ServerOptions {
   readonly inherited?: InheritedListeners;
   /** How a successor is started; as our own child unless given. */
   readonly spawnSuccessor?: SpawnSuccessor;
+  /** What operators can ask for by way of modules, such as ad-hoc commands; nothing unless given. */
+  readonly operations?: ModuleOperations;
   /** Where drain reports are written: the data folder unless told, nowhere with `false`. */
   readonly reportDir?: string | false;
 }
@@ -96,6 +98,7 @@ export class Server {
   #parts: Parts | undefined;
   #startedAt: number;
   #previousReport: DrainReport | undefined;
+  #cancelledReport: DrainReport | undefined;
   #unloading: Promise<void> | undefined;
   #handover: Handover;
   #hasTakenOver = false;
@@ -127,6 +130,9 @@ export class Server {
       // A successor that never served has gone down in nobody's eyes.
       ...(reportDir === false ? {} : { reportDir: () => (this.isSuperfluous ? undefined : reportDir) }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
+    });
+    this.lifecycle.on("cancelled", (report) => {
+      this.#cancelledReport = report;
     });
     this.lifecycle.on("state", ({ state }) => {
       if (state === "stopping" && this.isSuperfluous) this.#vanish();
@@ -185,6 +191,11 @@ export class Server {
   /** How the last run before this start ended, as far as the data folder tells; read when the server starts. */
   get previousReport(): DrainReport | undefined {
     return this.#previousReport;
+  }
+
+  /** The last run of the pipeline that is known of: this process's, a cancelled one too, or the one before this start. */
+  get lastReport(): DrainReport | undefined {
+    return this.lifecycle.report ?? this.#cancelledReport ?? this.#previousReport;
   }
 
   /** The modules; present once the server has started. */

@@ -3,7 +3,7 @@
 
 import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
-import type { ModuleDefinition } from "../server/module-api.ts";
+import type { ModuleDefinition, OperationOutcome } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
 import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
 import { ModuleLoader } from "../server/module-loader.ts";
@@ -98,6 +98,15 @@ export class ModuleHost {
   readonly endedPhases = new Set<PhaseName>();
   /** Its report so far. */
   report: DrainReport | undefined;
+  /** The operations that accounts may ask for, by bare JID. */
+  readonly rights = new Map<string, ReadonlySet<string>>();
+  /** What was asked for with the right to it. */
+  readonly performed: { readonly who: string; readonly name: string; readonly args: unknown }[] = [];
+  /** How operations end; set by a test. */
+  outcome: (name: string, args: unknown) => OperationOutcome | Promise<OperationOutcome> = () => ({
+    ok: true,
+    result: null,
+  });
   readonly hooks: Hooks;
   readonly notifications: Notifier<NotificationCatalogue>;
   readonly rosters: StoredRosters;
@@ -142,6 +151,17 @@ export class ModuleHost {
       random: systemRandom,
       log,
       serverVersion: "1.2.3",
+      operations: {
+        allowed: (who) => this.rights.get(who.bare.toString()) ?? new Set(),
+        perform: async (who, name, args = {}) => {
+          const account = who.bare.toString();
+          if (this.rights.get(account)?.has(name) !== true) {
+            return { ok: false, error: { code: "MORENDO_NOT_ALLOWED", message: `no right to ${name}` } };
+          }
+          this.performed.push({ who: account, name, args });
+          return await this.outcome(name, args);
+        },
+      },
       ...places,
       router: {
         route: (stanza) => this.router.route(stanza),

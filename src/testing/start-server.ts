@@ -8,6 +8,11 @@ import type { z } from "zod";
 import { type Config, configSchema } from "../config/schema.ts";
 import { Jid } from "../jid/jid.ts";
 import { TcpNetwork } from "../net/tcp.ts";
+import { accountsPort } from "../operations/accounts-port.ts";
+import { Operations } from "../operations/operations.ts";
+import { Rights } from "../operations/rights.ts";
+import { operationTable } from "../operations/table.ts";
+import { UserAdmin } from "../operations/user-admin.ts";
 import type { PhaseName } from "../server/phases.ts";
 import { Server, type ServerOptions, type ServerStatus } from "../server/server.ts";
 import type { LifecycleEvents } from "../shutdown/lifecycle.ts";
@@ -26,6 +31,8 @@ import type { ScriptedPeer } from "./scripted-peer.ts";
 
 /** The password of every account that is given none. */
 export const PASSWORD = "orchard";
+
+const NO_RESTART = "a server inside a test's process has no program to start again";
 
 /** The sections of the configuration, as in the file; each option has the default that it has there. */
 export type TestConfig = z.input<typeof configSchema>;
@@ -67,8 +74,19 @@ export async function startServer(config: TestConfig = {}, options: StartServerO
   if (!checkLeaks) watch.close();
   const stored = typeof store === "object" ? store : store === "memory" ? new MemoryStore() : undefined;
   const parsed = completed(config, data, peers);
-  const server = new Server({
+  const hosts = parsed.hosts.map(({ name }) => name);
+  const operations = new Operations({
+    table: () =>
+      operationTable({
+        server,
+        users: new UserAdmin({ accounts: accountsPort(() => server), hosts }),
+        restart: () => Promise.resolve({ ok: false, step: "refused", why: NO_RESTART, stderrTail: "" }),
+      }),
+    log: rest.log ?? silentLog,
+  });
+  const server: Server = new Server({
     log: silentLog,
+    operations: operations.forModules(new Rights(parsed.admin)),
     ...rest,
     ...(stored === undefined ? {} : { store: stored }),
     clock: watch.clock,

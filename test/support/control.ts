@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connectControl } from "../../src/control/control-client.ts";
-import type { RestartResult } from "../../src/control/restart-action.ts";
+import type { RestartResult } from "../../src/operations/restart-result.ts";
 import type { ServerStatus } from "../../src/server/server.ts";
 import { systemClock } from "../../src/util/clock.ts";
 import { sleep } from "./child.ts";

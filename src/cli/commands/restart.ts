@@ -2,7 +2,7 @@
 
 import { Command, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
-import type { RestartResult } from "../../control/restart-action.ts";
+import type { RestartResult } from "../../operations/restart-result.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";

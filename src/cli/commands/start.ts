@@ -3,9 +3,12 @@
 import { join } from "node:path";
 import { Command, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
-import { controlActions } from "../../control/actions.ts";
 import { ControlServer } from "../../control/control-server.ts";
-import { UserAdmin } from "../../control/user-admin.ts";
+import { accountsPort } from "../../operations/accounts-port.ts";
+import { Operations } from "../../operations/operations.ts";
+import { Rights } from "../../operations/rights.ts";
+import { operationTable } from "../../operations/table.ts";
+import { UserAdmin } from "../../operations/user-admin.ts";
 import { Server } from "../../server/server.ts";
 import { measureLoopDelay } from "../../shutdown/loop-delay.ts";
 import { leave } from "../../shutdown/loop-holders.ts";
@@ -16,7 +19,6 @@ import { listenToSignals } from "../../shutdown/signals.ts";
 import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
 import { asError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
-import { accountsPort } from "../accounts-port.ts";
 import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, moduleBase } from "../config-option.ts";
 import { type FirstAccount, makeDataFolder, makeFirstAccount } from "../first-run.ts";
 import { type Generation, readGeneration } from "../generation.ts";
@@ -81,7 +83,8 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   });
   const { clock, random } = io;
   const { inheritance, listeners: inherited, spawnSuccessor, command } = generation;
-  const server = new Server({
+  const operations = new Operations({ table: () => operationTable({ server, users, restart }), log });
+  const server: Server = new Server({
     config,
     log,
     clock,
@@ -89,6 +92,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     watchdog,
     moduleBase: moduleBase(loaded, io),
     inherited,
+    operations: operations.forModules(new Rights(config.admin)),
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
@@ -112,7 +116,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
     path: config.control.socket,
-    actions: controlActions({ server, users, restart }),
+    operations,
     clock: io.clock,
     log,
   });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { RestartResult } from "../../../src/control/restart-action.ts";
+import type { RestartResult } from "../../../src/operations/restart-result.ts";
 import { ServerProcess } from "../../support/child.ts";
 import { folderWithConfig, morendo } from "./command.ts";
 

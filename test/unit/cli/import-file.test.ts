@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import { importAccounts } from "../../../src/cli/import-file.ts";
-import type { AccountEntry, EntryProblem } from "../../../src/control/user-admin.ts";
+import type { AccountEntry, EntryProblem } from "../../../src/operations/user-admin.ts";
 
 describe("importAccounts", () => {
   let created: AccountEntry[];

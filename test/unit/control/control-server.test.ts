@@ -5,10 +5,10 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { type ActionTable, action, noArguments } from "../../../src/control/action.ts";
 import { type ControlClient, connectControl } from "../../../src/control/control-client.ts";
-import { ControlServer } from "../../../src/control/control-server.ts";
+import { ControlServer, type ControlServerOptions } from "../../../src/control/control-server.ts";
 import { MAX_REQUEST_LENGTH } from "../../../src/control/protocol.ts";
+import { change, failed, noArguments, type Operation, read } from "../../../src/operations/operation.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { MorendoError } from "../../../src/util/errors.ts";
@@ -22,18 +22,25 @@ describe("ControlServer", () => {
   const sockets: Socket[] = [];
   const waiting: (() => void)[] = [];
 
-  const actions: ActionTable = {
-    status: action(noArguments, () => ({ pid: 4711 })),
-    add: action(z.strictObject({ a: z.number(), b: z.number() }), ({ a, b }) => a + b),
-    fail: action(noArguments, () => {
+  const table: Readonly<Record<string, Operation>> = {
+    status: read(noArguments, () => ({ pid: 4711 })),
+    add: read(z.strictObject({ a: z.number(), b: z.number() }), ({ a, b }) => a + b),
+    fail: change(noArguments, () => {
       throw new MorendoError("MORENDO_TEST", "on purpose");
     }),
-    wait: action(noArguments, async (_args, call) => {
+    wait: change(noArguments, async (_args, call) => {
       call.emit("waiting", { for: "release" });
       await new Promise<void>((resolve) => waiting.push(resolve));
       return "released";
     }),
   };
+
+  /** As `Operations` does it: its own tests are in test/unit/operations. */
+  const performing = (operations = table): ControlServerOptions["operations"] => ({
+    perform: async (name, args, call) =>
+      (Object.hasOwn(operations, name) ? await operations[name]?.run(args, call) : undefined) ??
+      failed("MORENDO_UNKNOWN_ACTION", `there is no action "${name}"`),
+  });
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "morendo-control-"));
@@ -48,7 +55,7 @@ describe("ControlServer", () => {
   });
 
   async function started(at = path, clock = systemClock): Promise<ControlServer> {
-    const server = new ControlServer({ path: at, actions, clock, log: silentLog });
+    const server = new ControlServer({ path: at, operations: performing(), clock, log: silentLog });
     servers.push(server);
     await server.start();
     return server;
@@ -91,7 +98,7 @@ describe("ControlServer", () => {
     const pending = connected.request("wait");
     const successor = new ControlServer({
       path,
-      actions: { ...actions, status: action(noArguments, () => ({ pid: 4712 })) },
+      operations: performing({ ...table, status: read(noArguments, () => ({ pid: 4712 })) }),
       clock: systemClock,
       log: silentLog,
     });
@@ -111,7 +118,7 @@ describe("ControlServer", () => {
 
   it("with a successor keeps the path until the successor has it", async () => {
     const predecessor = await started();
-    const successor = new ControlServer({ path, actions, clock: systemClock, log: silentLog });
+    const successor = new ControlServer({ path, operations: performing(), clock: systemClock, log: silentLog });
     servers.push(successor);
     await successor.prepare();
     const closed = predecessor.close(1_000, { hasSuccessor: true });
@@ -133,7 +140,7 @@ describe("ControlServer", () => {
 
   it("leaves the predecessor's socket alone when it is closed before it was published", async () => {
     await started();
-    const successor = new ControlServer({ path, actions, clock: systemClock, log: silentLog });
+    const successor = new ControlServer({ path, operations: performing(), clock: systemClock, log: silentLog });
     await successor.prepare();
     await successor.close();
     assert.deepEqual(await (await client()).request("status"), { pid: 4711 });
@@ -145,10 +152,10 @@ describe("ControlServer", () => {
     await assert.rejects((await client()).request("fail"), code("MORENDO_TEST"));
   });
 
-  it("refuses unknown actions, also those that every object has", async () => {
+  it("passes on that an operation is unknown, also one that every object has", async () => {
     await started();
     const connected = await client();
-    await assert.rejects(connected.request("destroy"), /no action "destroy"; known are status, add/);
+    await assert.rejects(connected.request("destroy"), /no action "destroy"/);
     await assert.rejects(connected.request("constructor"), code("MORENDO_UNKNOWN_ACTION"));
     await assert.rejects(connected.request("__proto__"), code("MORENDO_UNKNOWN_ACTION"));
   });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { defineModule, type ModuleApi, type PhaseContext, type ServerStopping, z } from "../../../src/module.ts";
 import { LoadedModule } from "../../../src/server/loaded-module.ts";
+import { noOperations } from "../../../src/server/no-operations.ts";
 import type { PhaseName } from "../../../src/server/phases.ts";
 import { type DrainReport, Lifecycle, silentLog, systemRandom } from "../../../src/shutdown/index.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
@@ -207,8 +208,10 @@ describe("a module in a phase", () => {
       sessions: () => [],
     };
     const announcements = { count: 0 } as never;
+    const operations = noOperations;
     const module = new LoadedModule("late", {
       hooks,
+      operations,
       notifications,
       store,
       rosters,

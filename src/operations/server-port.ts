@@ -1,4 +1,4 @@
-// The server as the control socket and the command line see it: what it can be asked and told. Server in
+// The server as the operations see it: what it can be asked and told. Server in
 // src/server/server.ts satisfies it; tests use a small stand-in.
 
 import type { HandoverOutcome } from "../handover/index.ts";
@@ -8,6 +8,7 @@ import type { PhaseName } from "../server/phases.ts";
 import type { ShutdownPlan } from "../server/plan.ts";
 import type { ServerStatus } from "../server/server.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
+import type { DrainReport } from "../shutdown/report.ts";
 
 /** Hands the server over to a new process: see `Server.restart`. */
 export type Restart = (request: RestartBy) => Promise<HandoverOutcome>;
@@ -18,9 +19,11 @@ export interface RestartBy extends Omit<RestartRequest, "command"> {
   readonly program?: readonly string[];
 }
 
-/** What the control socket needs of the server. */
+/** What the operations need of the server. */
 export interface ServerPort {
-  readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "stop" | "cancel" | "on">;
+  readonly lifecycle: Pick<Lifecycle<PhaseName>, "state" | "request" | "stop" | "cancel" | "on">;
+  /** How the last run of the pipeline ended that is known of. */
+  readonly lastReport: DrainReport | undefined;
   /** Throws `MORENDO_NOT_STARTED` as long as the server has not come so far. */
   readonly modules: {
     list(): readonly ModuleInfo[];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { type AccountsPort, accountEntry, UserAdmin } from "../../../src/control/user-admin.ts";
 import type { Jid } from "../../../src/jid/jid.ts";
+import { type AccountsPort, accountEntry, UserAdmin } from "../../../src/operations/user-admin.ts";
 import type { RosterItem } from "../../../src/server/rosters.ts";
 import { codeOf } from "../../../src/util/errors.ts";
 

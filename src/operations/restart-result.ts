@@ -1,4 +1,4 @@
-// What `restart` over the control socket answers: how it went, in a form that travels.
+// What the operation `restart` answers: how it went, in a form that travels.
 
 import type { HandoverOutcome } from "../handover/index.ts";
 

@@ -1,8 +1,8 @@
 // Joins the server's accounts and rosters into what account administration needs of them.
 
-import type { AccountsPort } from "../control/user-admin.ts";
 import type { Accounts } from "../server/accounts.ts";
 import type { StoredRosters } from "../server/rosters.ts";
+import type { AccountsPort } from "./user-admin.ts";
 
 /** Where accounts are kept. */
 export interface AccountsHome {

@@ -1,0 +1,105 @@
+// The one table of what an operator can ask for. A new operation is a new name in src/config/operation-names.ts, a new entry
+// here, and nothing else: every door offers it.
+
+import { z } from "zod";
+import type { OperationName } from "../config/operation-names.ts";
+import { type Caller, change, noArguments, type Operation, read } from "./operation.ts";
+import { describeOutcome } from "./restart-result.ts";
+import type { Restart, ServerPort } from "./server-port.ts";
+import { accountEntry, type UserAdmin } from "./user-admin.ts";
+import { watch } from "./watch.ts";
+
+/** What the operations work on. */
+export interface OperationContext {
+  readonly server: ServerPort;
+  /** Hands the server over to a new process. */
+  readonly restart: Restart;
+  readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import">;
+}
+
+/** The operation for each name. */
+export type OperationTable = Readonly<Record<OperationName, Operation>>;
+
+const text = z.string().min(1).max(1_000);
+const account = z.strictObject({ jid: z.string() });
+const login = z.strictObject({ jid: z.string(), password: z.string() });
+const entries = z.strictObject({ accounts: z.array(accountEntry) });
+
+const stopArguments = z.strictObject({
+  reason: z.string().max(1_000).default("stopped by the operator"),
+  /** Tells every step by `progress` events, and answers with the drain report when the run is over. */
+  follow: z.boolean().default(false),
+  budgetMs: z.int().nonnegative().optional(),
+});
+
+const restartArguments = z.strictObject({
+  reason: z.string().max(1_000).default("restarted by the operator"),
+  /** Another program and its arguments, instead of the same ones. */
+  program: z.array(z.string().min(1)).min(1).max(1_000).optional(),
+});
+
+const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
+
+/** Returns the table. */
+export function operationTable({ server, users, restart }: OperationContext): OperationTable {
+  return {
+    status: read(noArguments, () => server.status()),
+
+    /** What a stop would do now. */
+    plan: read(noArguments, () => server.plan()),
+
+    /** How the last run of the pipeline ended, cancelled ones and those of earlier processes included; null without one. */
+    report: read(noArguments, () => server.lastReport),
+
+    /** Tells what happens in the life cycle until the caller goes away. */
+    watch: read(noArguments, (_, call) => watch(server, call)),
+
+    stop: change(stopArguments, async ({ reason, follow, budgetMs }, call) => {
+      const { lifecycle } = server;
+      const forget = follow ? lifecycle.on("progress", (progress) => call.emit("progress", progress)) : undefined;
+      const budget = budgetMs === undefined ? {} : { budgetMs };
+      const report = lifecycle.stop({ cause: "stop", reason, trigger: triggerOf(call.caller), ...budget });
+      if (forget === undefined) return { state: lifecycle.state };
+      try {
+        return await report;
+      } finally {
+        forget();
+      }
+    }),
+
+    /** Brings the server back from a stop; answers with whether it could, and if not, why. */
+    cancel: change(cancelArguments, ({ reason }, { caller }) =>
+      server.lifecycle.cancel({ reason, trigger: triggerOf(caller) }),
+    ),
+
+    /** Hands the server over to a new process; answers with how that went, and tells each step by `step` events. */
+    restart: change(restartArguments, async ({ reason, program }, call) => {
+      const outcome = await restart({
+        reason,
+        trigger: triggerOf(call.caller),
+        onStep: (step) => call.emit("step", step),
+        ...(program === undefined ? {} : { program }),
+      });
+      return describeOutcome(outcome, process.pid);
+    }),
+
+    "module.list": read(noArguments, () => server.modules.list()),
+    /** Answers with the module's name. */
+    "module.load": change(z.strictObject({ entry: text }), ({ entry }) => server.modules.add(entry)),
+    "module.unload": change(z.strictObject({ name: text }), ({ name }) => server.modules.remove(name)),
+    "module.reload": change(z.strictObject({ name: text }), ({ name }) => server.modules.reload(name)),
+
+    "user.add": change(login, ({ jid, password }) => users.add(jid, password)),
+    "user.passwd": change(login, ({ jid, password }) => users.setPassword(jid, password)),
+    "user.remove": change(account, ({ jid }) => users.remove(jid)),
+    "user.list": read(z.strictObject({ host: z.string().optional() }), ({ host }) => users.list(host)),
+    /** Says what is wrong with the accounts, without creating any. */
+    "user.check": read(entries, ({ accounts }) => users.check(accounts)),
+    "user.import": change(entries, ({ accounts }) => users.import(accounts)),
+  };
+}
+
+/** Who asked, as reports name it. */
+function triggerOf({ trigger, who }: Caller): string {
+  return who === undefined ? trigger : `${trigger} (${who})`;
+}
