@@ -8,11 +8,27 @@ import { parseDuration } from "./util/units.ts";
 
 export { z } from "zod";
 export { Jid } from "./jid/jid.ts";
+export type {
+  AdHocCommand,
+  CommandAnswer,
+  CommandNote,
+  CommandRequest,
+  CommandResult,
+  CommandStage,
+} from "./server/ad-hoc-command.ts";
 export type * from "./server/catalogue.ts";
 export type * from "./server/module-api.ts";
 export type { PhaseName } from "./server/phases.ts";
 export type * from "./server/rosters.ts";
 export type { Session } from "./server/session.ts";
+export {
+  type DataForm,
+  type FieldOption,
+  type FieldType,
+  type FormField,
+  FormValues,
+  resultElement,
+} from "./stanza/data-form.ts";
 export { elementOf, treeOf } from "./stanza/element-tree.ts";
 export { describeStanza, Stanza } from "./stanza/stanza.ts";
 export { type ErrorCondition, errorReply, resultOf, StanzaError } from "./stanza/stanza-error.ts";

@@ -1,7 +1,14 @@
 // Service Discovery (XEP-0030): what the host and the accounts on it are and can do. An account answers only itself and
 // those who may see its presence (§8, and RFC 6121 §8.5.1 against harvesting).
 
-import { defineModule, type IqAnswer, type IqRequest, type ModuleApi } from "../../src/module.ts";
+import {
+  type DiscoItem,
+  type DiscoNode,
+  defineModule,
+  type IqAnswer,
+  type IqRequest,
+  type ModuleApi,
+} from "../../src/module.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
 import { type Element, xml } from "../../src/xml/element.ts";
 import { NS } from "../../src/xml/ns.ts";
@@ -35,8 +42,13 @@ function answer(
 }
 
 function answerAllowed(api: ModuleApi, request: IqRequest, describe: Describe): IqAnswer {
-  // Nothing here is divided into nodes.
-  return request.payload.attrs.node === undefined ? describe(api, request) : new StanzaError("item-not-found");
+  const { node } = request.payload.attrs;
+  if (node === undefined) return describe(api, request);
+  const { target, asked, stanza } = request;
+  const found = api.node({ node, target, asked, asker: stanza.from }) ?? new StanzaError("item-not-found");
+  if (found instanceof StanzaError) return found;
+  const isInfo = request.payload.getNS() === NS.discoInfo;
+  return isInfo ? infoElement(found, node) : itemsElement(found.items ?? [], node);
 }
 
 async function isSubscriber(api: ModuleApi, { asked, stanza }: IqRequest): Promise<boolean> {
@@ -46,10 +58,13 @@ async function isSubscriber(api: ModuleApi, { asked, stanza }: IqRequest): Promi
 }
 
 function infoOf(api: ModuleApi, { target }: IqRequest): Element {
-  const { identities, features } = api.announced(target);
+  return infoElement(api.announced(target));
+}
+
+function infoElement({ identities = [], features = [] }: DiscoNode, node?: string): Element {
   return xml(
     "query",
-    { xmlns: NS.discoInfo },
+    { xmlns: NS.discoInfo, node },
     ...identities.map(({ category, type, name }) => xml("identity", { category, type, name })),
     ...features.map((namespace) => xml("feature", { var: namespace })),
   );
@@ -57,6 +72,10 @@ function infoOf(api: ModuleApi, { target }: IqRequest): Element {
 
 function itemsOf(api: ModuleApi, { target, asked }: IqRequest): Element {
   const sessions = target === "host" ? [] : api.sessionsOf(asked).filter((session) => session.presence !== undefined);
-  const items = sessions.map((session) => xml("item", { jid: session.jid.toString() }));
-  return xml("query", { xmlns: NS.discoItems }, ...items);
+  return itemsElement(sessions.map((session) => ({ jid: session.jid.toString() })));
+}
+
+function itemsElement(items: readonly DiscoItem[], node?: string): Element {
+  const elements = items.map((item) => xml("item", { jid: item.jid, node: item.node, name: item.name }));
+  return xml("query", { xmlns: NS.discoItems, node }, ...elements);
 }

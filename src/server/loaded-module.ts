@@ -11,6 +11,7 @@ import { codeOf } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
+import { type AdHocCommand, guardedCommand } from "./ad-hoc-command.ts";
 import type { ServerStopping } from "./catalogue.ts";
 import { checkedIqAnswer } from "./iq-answer.ts";
 import type {
@@ -37,6 +38,8 @@ export type RegistrationKind =
   | "participants"
   | "features"
   | "identities"
+  | "nodes"
+  | "commands"
   | "streamFeatures"
   | "handovers"
   | "timers"
@@ -184,6 +187,31 @@ export class LoadedModule implements ModuleApi {
   };
 
   readonly announced: ModuleApi["announced"] = (target) => this.#around.announcements.announced(target);
+
+  readonly nodes: ModuleApi["nodes"] = (find) => {
+    this.#mayRegister("nodes");
+    const guarded: typeof find = (query) => {
+      try {
+        return find(query);
+      } catch (thrown) {
+        this.faults.failed("nodes", thrown);
+        return undefined;
+      }
+    };
+    this.#register("nodes", this.#around.announcements.addNodes(guarded));
+  };
+
+  readonly node: ModuleApi["node"] = (query) => this.#around.announcements.node(query);
+
+  command(command: AdHocCommand): void {
+    const what = `command "${command.node}"`;
+    this.#mayRegister(what);
+    const undo = this.#around.announcements.addCommand(guardedCommand(command, this.faults));
+    if (undo === undefined) throw this.faults.refuse("MORENDO_MODULE_MISUSE", what, "there is one already");
+    this.#register("commands", undo);
+  }
+
+  readonly commands: ModuleApi["commands"] = () => this.#around.announcements.commands;
 
   readonly streamFeature: ModuleApi["streamFeature"] = (namespace, name) => {
     this.#mayRegister(`stream feature "${name}"`);

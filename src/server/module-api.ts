@@ -29,11 +29,13 @@ import type {
   When,
 } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
+import type { StanzaError } from "../stanza/stanza-error.ts";
 import type { Key, Value } from "../store/store.ts";
 import type { Clock, Timer } from "../util/clock.ts";
 import type { HookOrder } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
+import type { AdHocCommand } from "./ad-hoc-command.ts";
 import type { HookCatalogue, NotificationCatalogue } from "./catalogue.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
@@ -75,6 +77,35 @@ export interface Identity {
 
 /** What a disco entry is about: the host itself, or each account on it. */
 export type DiscoTarget = "host" | "account";
+
+/** A question about a node of service discovery (XEP-0030 §2.2): a part of a host or an account that has a name. */
+export interface NodeQuery {
+  readonly node: string;
+  readonly target: DiscoTarget;
+  /** The host, or the account. Of an account only those are answered who may know of it. */
+  readonly asked: Jid;
+  /** Who asks, by full JID. */
+  readonly asker: Jid;
+}
+
+/** Something that belongs to a node, or that a node leads to. */
+export interface DiscoItem {
+  /** Where it is to be asked for. */
+  readonly jid: string;
+  readonly node?: string;
+  /** A name for people. */
+  readonly name?: string;
+}
+
+/** A node as service discovery tells of it; what is left out is empty. */
+export interface DiscoNode {
+  readonly identities?: readonly Identity[];
+  readonly features?: readonly string[];
+  readonly items?: readonly DiscoItem[];
+}
+
+/** Describes the nodes it knows; undefined for others. */
+export type FindNode = (query: NodeQuery) => DiscoNode | StanzaError | undefined;
 
 /**
  * A module's own part of the store; keys of other modules are out of reach, and it outlives the module. Everything is
@@ -229,6 +260,20 @@ export interface ModuleApi {
   identity(identity: Identity, target?: DiscoTarget): void;
   /** Returns what all modules announce at the moment. */
   announced(target: DiscoTarget): { readonly identities: readonly Identity[]; readonly features: readonly string[] };
+  /**
+   * Answers for nodes of service discovery, by what `find` returns: a node, an error for the asker, or undefined to let
+   * another module look. It is asked for every node that somebody asks for: be quick. Throws like `feature`.
+   */
+  nodes(find: FindNode): void;
+  /** Returns what the modules say of a node; undefined when none knows it. */
+  node(query: NodeQuery): DiscoNode | StanzaError | undefined;
+  /**
+   * Offers an ad-hoc command (XEP-0050) on every host; the module `commands` speaks the protocol. Throws like `feature`,
+   * and `MORENDO_MODULE_MISUSE` when there is a command with this node already.
+   */
+  command(command: AdHocCommand): void;
+  /** Returns the commands that all modules offer at the moment, by node. */
+  commands(): ReadonlyMap<string, AdHocCommand>;
   /**
    * Adds an empty element to the stream features that a logged-in client is offered, such as roster versioning. Throws
    * like `feature`.

@@ -37,16 +37,29 @@ const CONDITIONS = {
 
 export type ErrorCondition = keyof typeof CONDITIONS;
 
+/** What a protocol adds to an error: an empty element of its own namespace (RFC 6120 §8.3.4). */
+export interface ErrorDetail {
+  readonly name: string;
+  readonly namespace: string;
+}
+
 /** An error to be told to the sender of a stanza. */
 export class StanzaError {
   readonly condition: ErrorCondition;
   readonly type: ErrorType;
   readonly text: string | undefined;
+  readonly detail: ErrorDetail | undefined;
 
-  constructor(condition: ErrorCondition, text?: string, type: ErrorType = CONDITIONS[condition]) {
+  constructor(
+    condition: ErrorCondition,
+    text?: string,
+    type: ErrorType = CONDITIONS[condition],
+    detail: ErrorDetail | undefined = undefined,
+  ) {
     this.condition = condition;
     this.type = type;
     this.text = text;
+    this.detail = detail;
   }
 
   /**
@@ -76,6 +89,7 @@ export class StanzaError {
       { type: this.type },
       xml(this.condition, { xmlns: NS.stanzaErrors }),
       this.text === undefined ? undefined : xml("text", { xmlns: NS.stanzaErrors }, this.text),
+      this.detail === undefined ? undefined : xml(this.detail.name, { xmlns: this.detail.namespace }),
     );
   }
 }
