@@ -10,6 +10,8 @@ export const OPERATION_NAMES = [
   "stop",
   "cancel",
   "restart",
+  "session.list",
+  "session.end",
   "module.list",
   "module.load",
   "module.unload",
@@ -18,6 +20,7 @@ export const OPERATION_NAMES = [
   "user.passwd",
   "user.remove",
   "user.list",
+  "user.roster",
   "user.check",
   "user.import",
 ] as const;

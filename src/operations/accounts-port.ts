@@ -19,6 +19,7 @@ export function accountsPort(home: () => AccountsHome): AccountsPort {
     remove: (account) => home().accounts.remove(account),
     createMany: (accounts) => home().accounts.createMany(accounts),
     passwordProblem: (password) => home().accounts.passwordProblem(password),
+    roster: async (account) => [...(await home().rosters.load(account)).items.values()],
     putRoster: (account, items) => home().rosters.importItems(account, items),
     async list(host) {
       const found: string[] = [];

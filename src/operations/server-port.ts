@@ -2,11 +2,13 @@
 // src/server/server.ts satisfies it; tests use a small stand-in.
 
 import type { HandoverOutcome } from "../handover/index.ts";
+import type { Jid } from "../jid/jid.ts";
 import type { ModuleInfo } from "../server/module-loader.ts";
 import type { RestartRequest } from "../server/passing-on.ts";
 import type { PhaseName } from "../server/phases.ts";
 import type { ShutdownPlan } from "../server/plan.ts";
 import type { ServerStatus } from "../server/server.ts";
+import type { Session } from "../server/session.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 
@@ -31,6 +33,10 @@ export interface ServerPort {
     remove(name: string): Promise<void>;
     reload(name: string): Promise<void>;
   };
+  /** All bound sessions, in no order. */
+  sessions(): Iterable<Session>;
+  /** Ends the session of a full JID, or all of an account, and resolves to how many it were. */
+  endSessions(jid: Jid, reason: string): Promise<number>;
   status(): ServerStatus;
   plan(): Promise<ShutdownPlan>;
 }

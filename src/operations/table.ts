@@ -6,6 +6,7 @@ import type { OperationName } from "../config/operation-names.ts";
 import { type Caller, change, noArguments, type Operation, read } from "./operation.ts";
 import { describeOutcome } from "./restart-result.ts";
 import type { Restart, ServerPort } from "./server-port.ts";
+import { endArguments, endSessions, listSessions, sessionsArguments } from "./sessions.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 import { watch } from "./watch.ts";
 
@@ -14,7 +15,7 @@ export interface OperationContext {
   readonly server: ServerPort;
   /** Hands the server over to a new process. */
   readonly restart: Restart;
-  readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import">;
+  readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import" | "roster">;
 }
 
 /** The operation for each name. */
@@ -83,6 +84,11 @@ export function operationTable({ server, users, restart }: OperationContext): Op
       return describeOutcome(outcome, process.pid);
     }),
 
+    /** Who is logged in. */
+    "session.list": read(sessionsArguments, (args) => listSessions(server.sessions(), args)),
+    /** Ends a session, or all of an account, for good; answers with how many it were. */
+    "session.end": change(endArguments, ({ jid, reason }) => endSessions(server, jid, reason)),
+
     "module.list": read(noArguments, () => server.modules.list()),
     /** Answers with the module's name. */
     "module.load": change(z.strictObject({ entry: text }), ({ entry }) => server.modules.add(entry)),
@@ -93,6 +99,8 @@ export function operationTable({ server, users, restart }: OperationContext): Op
     "user.passwd": change(login, ({ jid, password }) => users.setPassword(jid, password)),
     "user.remove": change(account, ({ jid }) => users.remove(jid)),
     "user.list": read(z.strictObject({ host: z.string().optional() }), ({ host }) => users.list(host)),
+    /** The contacts on an account's roster. */
+    "user.roster": read(account, ({ jid }) => users.roster(jid)),
     /** Says what is wrong with the accounts, without creating any. */
     "user.check": read(entries, ({ accounts }) => users.check(accounts)),
     "user.import": change(entries, ({ accounts }) => users.import(accounts)),

@@ -42,6 +42,8 @@ export interface AccountsPort {
   createMany(accounts: readonly { readonly account: Jid; readonly password: string }[]): Promise<void>;
   /** Says why a password cannot be used, or undefined. */
   passwordProblem(password: string): string | undefined;
+  /** Returns the account's roster, with items that clients are not shown. */
+  roster(account: Jid): Promise<readonly RosterItem[]>;
   /** Stores roster items; resolves when they are on disk. */
   putRoster(account: Jid, items: readonly RosterItem[]): Promise<void>;
 }
@@ -79,6 +81,12 @@ export class UserAdmin {
   /** Removes the account with everything that is stored for it. */
   async remove(text: string): Promise<void> {
     await this.#accounts.remove(await this.#existing(text));
+  }
+
+  /** Returns the contacts on the account's roster, as its owner sees it, in order. */
+  async roster(text: string): Promise<readonly RosterItem[]> {
+    const items = await this.#accounts.roster(await this.#existing(text));
+    return items.filter(({ hidden }) => hidden !== true).toSorted((one, other) => (one.jid < other.jid ? -1 : 1));
   }
 
   /** Returns the JIDs of all accounts, or of those on one host, in order. */

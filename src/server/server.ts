@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
+import type { Jid } from "../jid/jid.ts";
 import { InheritedListeners } from "../net/inherited.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network } from "../net/transport.ts";
@@ -31,6 +32,7 @@ import { planShutdown, type ShutdownPlan } from "./plan.ts";
 import { countForPlan } from "./plan-numbers.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
+import type { Session } from "./session.ts";
 import { takeOver, takeRelayedStanza } from "./taking-over.ts";
 import { version } from "./version.ts";
 
@@ -206,6 +208,16 @@ export class Server {
   /** The accounts; present once the server has started. */
   get accounts(): Accounts {
     return this.#started().accounts;
+  }
+
+  /** All bound sessions, in no order; none before the server has started. */
+  sessions(): Iterable<Session> {
+    return this.#parts?.sessions.all() ?? [];
+  }
+
+  /** Ends the session of a full JID, or all of an account: see `C2s.endSessions`. */
+  endSessions(jid: Jid, reason: string): Promise<number> {
+    return this.#started().c2s.endSessions(jid, reason);
   }
 
   /** The rosters; present once the server has started. */

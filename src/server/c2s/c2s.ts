@@ -357,14 +357,28 @@ export class C2s {
 
   /** Ends the sessions of an account that has been removed; resolves when their contacts have been told. Never rejects. */
   async accountRemoved(account: Jid): Promise<void> {
-    const sessions = [...this.#options.sessions.of(account).values()];
+    await this.#endSessions(account, new StreamError("not-authorized", GONE));
+  }
+
+  /**
+   * Ends the session of a full JID, or all sessions of an account, for good: their clients are told `reason` and have to
+   * log in anew. Resolves to how many it were, when their contacts have been told. Never rejects.
+   */
+  async endSessions(jid: Jid, reason: string): Promise<number> {
+    return await this.#endSessions(jid, new StreamError("policy-violation", reason));
+  }
+
+  async #endSessions(jid: Jid, error: StreamError): Promise<number> {
+    const sessions = [...this.#options.sessions.of(jid).values()];
     const told: Promise<void>[] = [];
     for (const session of sessions) {
       if (!(session instanceof ClientSession)) continue;
-      void session.close(new StreamError("not-authorized", GONE));
+      if (jid.isFull && !session.jid.equals(jid)) continue;
+      void session.close(error);
       told.push(session.end(""));
     }
     await Promise.all(told);
+    return told.length;
   }
 
   /**

@@ -33,6 +33,10 @@ class FakeAccounts implements AccountsPort {
   passwordProblem(password: string): string | undefined {
     return password === "bad" ? "this password cannot be used" : undefined;
   }
+  async roster(account: Jid): Promise<readonly RosterItem[]> {
+    return this.rosters.get(account.toString()) ?? [];
+  }
+
   async putRoster(account: Jid, items: readonly RosterItem[]): Promise<void> {
     this.rosters.set(account.toString(), items);
   }
