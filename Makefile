@@ -2,7 +2,7 @@
 BIN := node_modules/.bin
 MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install other-host build run test simulate interop check docs format bench pack clean
+.PHONY: install other-host build run test simulate soak interop check docs format bench pack clean
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
@@ -39,6 +39,13 @@ SEEDS ?= 20000
 FIRST ?= 100001
 simulate: install
 	SIMULATION_FIRST=$(FIRST) SIMULATION_SEEDS=$(SEEDS) $(MOCHA) test/property/simulation.test.ts
+
+# Thousands of sessions with churn, storms of presence and slow readers for many minutes, then SIGTERM in the middle of it,
+# for instance `make soak MINUTES=30 SESSIONS=4000`.
+MINUTES ?= 15
+SESSIONS ?= 2000
+soak: build
+	MORENDO_ENTRY=dist/src/cli/main.js MINUTES=$(MINUTES) SESSIONS=$(SESSIONS) $(BIN)/tsx test/soak/soak.ts
 
 # Only the tests against Prosody and ejabberd.
 interop: build other-host

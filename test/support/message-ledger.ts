@@ -39,7 +39,7 @@ export class MessageLedger {
 
   /** Writes down what `client` receives from now on. */
   watch(client: RawClient): void {
-    client.onElement = (xml) => this.#see(client.jid, xml);
+    client.onElement = (xml) => this.see(client.jid, xml);
   }
 
   /**
@@ -96,7 +96,8 @@ export class MessageLedger {
     return performance.now() - this.#seenAt;
   }
 
-  #see(receiver: string, xml: string): void {
+  /** Writes down an element that `receiver` got. */
+  see(receiver: string, xml: string): void {
     if (!xml.startsWith("<message")) return;
     this.#seenAt = performance.now();
     const message = this.#messages.get(attributeOf(xml, "id") ?? "");

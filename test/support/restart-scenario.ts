@@ -103,6 +103,11 @@ export class SteadyUser {
     return this.#connections.flatMap(({ received }) => received);
   }
 
+  /** Its connection breaks; it comes back. */
+  cut(): void {
+    this.#client.raw.reset();
+  }
+
   /** From now on it does not come back when its connection ends. */
   resign(): void {
     this.#isOver = true;
