@@ -24,6 +24,9 @@ import type { S2s } from "./s2s/s2s.ts";
 /** The versions of the sections of state that this server writes and reads. */
 export const STATE_VERSIONS = { sessions: [1], modules: [1] } as const;
 
+/** In whose name everything stands still. */
+const HOLDER = "restart";
+
 /** What asks for a restart. */
 export interface RestartRequest {
   /** Free text for people. */
@@ -84,7 +87,7 @@ export class PassingOn {
 
   async #freeze(): Promise<readonly StateSection[]> {
     const { c2s, s2s, modules } = this.#options;
-    await Promise.all([c2s.hold(), s2s.hold()]);
+    await Promise.all([c2s.hold(HOLDER), s2s.hold(HOLDER)]);
     const sessions = c2s.freeze();
     const states = await saveModules(modules.handovers(), sessions);
     return [
@@ -97,8 +100,8 @@ export class PassingOn {
     const { c2s, s2s, modules, log } = this.#options;
     await undoModules(modules.handovers(), log);
     c2s.thaw();
-    c2s.release();
-    s2s.release();
+    c2s.release(HOLDER);
+    s2s.release(HOLDER);
   }
 
   #letGo(outcome: HandoverOutcome & { readonly ok: true }, reason: string, trigger: string): void {
@@ -108,8 +111,8 @@ export class PassingOn {
     lifecycle.attach("quit", { name: "relay to the successor", when: "after", run: () => relay.close() });
     c2s.passOn(reason);
     s2s.passOn();
-    c2s.release();
-    s2s.release();
+    c2s.release(HOLDER);
+    s2s.release(HOLDER);
     void lifecycle.stop({ cause: "restart", reason, trigger, noReturn: "a successor has taken over and serves" });
   }
 

@@ -90,6 +90,9 @@ export interface ServerStatus {
   readonly phase?: PhaseName;
 }
 
+/** Why nobody is let in yet: the predecessor serves. */
+const PREDECESSOR = "predecessor";
+
 /** An XMPP server. */
 export class Server {
   readonly lifecycle: Lifecycle<PhaseName>;
@@ -295,13 +298,13 @@ export class Server {
     { c2s, s2s, router }: Parts,
     takenOver: readonly ClientSession[],
   ): Promise<void> {
-    c2s.pauseListening();
+    c2s.pauseListening(PREDECESSOR);
     await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
     this.#hasTakenOver = true;
     for (const session of takenOver) session.wake();
     c2s.keepBounds();
-    s2s.resumeListening();
-    c2s.resumeListening();
+    s2s.resumeListening(PREDECESSOR);
+    c2s.resumeListening(PREDECESSOR);
     // At the next restart what it still passes on goes through us to our own successor.
     this.lifecycle.attach("drain-s2s", {
       name: "predecessor",
@@ -389,7 +392,7 @@ export class Server {
     lifecycle.attach("quit", { name: "s2s", when: "before", run: () => parts.s2s.destroy() });
     if (config.s2s.enabled) await parts.s2s.start();
     // The predecessor serves until it has said otherwise.
-    if (inheritance !== undefined) parts.s2s.pauseListening();
+    if (inheritance !== undefined) parts.s2s.pauseListening(PREDECESSOR);
     if (signal.aborted) return;
     if (takenOver === undefined) await kept.begin();
     if (signal.aborted) return;

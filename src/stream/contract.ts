@@ -82,11 +82,12 @@ export interface XmlStream {
   setLimits(limits: StreamLimits): void;
   /**
    * Stops reading and begins with nothing more of what has come, until `release`. Resolves when what was under way is
-   * done: from then on the handler is not called with anything the peer sent. Sending goes on as before.
+   * done: from then on the handler is not called with anything the peer sent. Sending goes on as before. Several can hold
+   * a stream, each by its own name.
    */
-  hold(): Promise<void>;
-  /** Goes on after `hold`, with what has come meanwhile first. */
-  release(): void;
+  hold(holder?: string): Promise<void>;
+  /** Goes on after `hold`, once nobody holds it any more, with what has come meanwhile first. */
+  release(holder?: string): void;
   /** Runs the TLS handshake and then restarts. Rejects when it fails; the stream is then over. */
   startTls(options: TlsServerOptions | TlsClientOptions): Promise<TlsInfo>;
   /**

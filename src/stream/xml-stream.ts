@@ -69,8 +69,8 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   /** The handler works on what it was given; the parser stands still meanwhile. */
   #busy = false;
-  /** Held: nothing more is begun. */
-  #held = false;
+  /** Who wants nothing more to be begun. */
+  #holders = new Set<string>();
   #whenStill: (() => void)[] = [];
   #isSecuring = false;
   #rateTimer: Timer | undefined;
@@ -141,17 +141,16 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     }
   }
 
-  hold(): Promise<void> {
-    this.#held = true;
+  hold(holder = ""): Promise<void> {
+    this.#holders.add(holder);
     this.#parser.pause();
     this.#updateReading();
     if (!this.#busy) return Promise.resolve();
     return new Promise((resolve) => this.#whenStill.push(resolve));
   }
 
-  release(): void {
-    if (!this.#held) return;
-    this.#held = false;
+  release(holder = ""): void {
+    if (!this.#holders.delete(holder) || this.#isHeld) return;
     if (!this.#busy) this.#goOn();
   }
 
@@ -175,7 +174,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     const ended = this.#whenEnded();
     if (!this.#isDestroyed) {
       // What is held back will never be handled.
-      this.#held = false;
+      this.#holders.clear();
       this.#outputOver("broken");
       this.#closeTransport(this.#closeTimeoutMs);
     }
@@ -283,16 +282,20 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
     );
   }
 
+  get #isHeld(): boolean {
+    return this.#holders.size > 0;
+  }
+
   /** What has come is not handed over now. */
   get #standsStill(): boolean {
-    return this.#busy || this.#held;
+    return this.#busy || this.#isHeld;
   }
 
   /** The handler is done: it gets the next of what has come, and reading goes on. */
   #goOn(): void {
     this.#busy = false;
     for (const tell of this.#whenStill.splice(0)) tell();
-    if (this.#end !== undefined || this.#held) return;
+    if (this.#end !== undefined || this.#isHeld) return;
     try {
       this.#parser.resume();
     } catch (thrown) {

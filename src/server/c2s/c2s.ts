@@ -3,31 +3,27 @@
 
 import type { Config } from "../../config/schema.ts";
 import { Jid } from "../../jid/jid.ts";
-import type {
-  Accepted,
-  CertificateSource,
-  Listener,
-  ListenOptions,
-  Network,
-  PassableSocket,
-} from "../../net/transport.ts";
+import type { Accepted, CertificateSource, Network, PassableSocket } from "../../net/transport.ts";
 import type { PhaseContext } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
-import { asError, MorendoError } from "../../util/errors.ts";
+import { MorendoError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
 import { type Random, shuffle } from "../../util/random.ts";
 import type { TimerWheel } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import type { Accounts } from "../accounts.ts";
 import { addressGroup, splitAddress } from "../address.ts";
+import { Listeners } from "../listeners.ts";
 import type { Router } from "../router.ts";
 import type { SessionTable } from "../session-table.ts";
 import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
+import { ConnectionLimits } from "./connection-limits.ts";
 import type { C2sContext } from "./context.ts";
+import { FrozenSessions } from "./frozen-sessions.ts";
 import { type Keeping, Parking } from "./parking.ts";
 import { rerouteAll } from "./reroute.ts";
 import { type PastSession, pastSchema, Resumption } from "./resumption.ts";
@@ -80,31 +76,19 @@ export interface ClosedSessions {
 
 const MAX_NAMED = 100;
 const GONE = "the account was removed";
-/** How many of those turned away at a time are told why; the others are cut off at once. */
-const MAX_TURNED_AWAY = 256;
 /** What a client may send at once before it has logged in, and then each second, in elements of the largest size. */
 const LOGIN_ELEMENTS = 4;
 /** Bounds that every known way to log in keeps by far. */
 const LOGIN_DEPTH = 16;
 const LOGIN_ATTRIBUTES = 32;
 
-/** Where to listen, and the option that says so. */
-interface Place {
-  readonly options: ListenOptions;
-  readonly option: string;
-}
-
 /** The client listeners and connections. */
 export class C2s {
   #options: C2sOptions;
   #context: C2sContext;
-  #listeners: Listener[] = [];
-  /** What the listeners listen on, each with the port it got; kept while they are closed. */
-  #places: Place[] = [];
+  #listeners: Listeners;
+  #limits: ConnectionLimits;
   #streams = new Set<ClientStream>();
-  /** How many of those are over a limit and only told so. They count against no limit themselves. */
-  #turnedAway = 0;
-  #byAddress = new Map<string, number>();
   /** Sessions that have left the table and are still being seen off, by full JID. */
   #endings = new Map<string, Promise<void>>();
   /** What `closeSessions` waits for. */
@@ -115,9 +99,9 @@ export class C2s {
   /** Cleared when sessions are closed for good: from then on none outlives its connection. */
   #mayHibernate = true;
   #surroundings: SessionSurroundings;
-  #frozen: ReadonlySet<ClientSession> = new Set();
-  /** Between `hold` and `release`. */
-  #isHeld = false;
+  #frozen: FrozenSessions;
+  /** Who wants everything to stand still: between `hold` and `release`. */
+  #holders = new Set<string>();
   #parking: Parking | undefined;
   /** Sessions whose contacts hear again of a client that is back: what it says of itself since then comes after that. */
   #returning = new WeakMap<ClientSession, Promise<void>>();
@@ -125,7 +109,9 @@ export class C2s {
 
   constructor(options: C2sOptions) {
     this.#options = options;
-    const { config } = options;
+    const { config, network, log } = options;
+    this.#listeners = new Listeners({ network, log, accept: (accepted) => this.#onConnection(accepted) });
+    this.#limits = new ConnectionLimits(config);
     this.#context = {
       ...options,
       loginLimits: {
@@ -165,6 +151,7 @@ export class C2s {
       random: options.random,
       sessionsOf: (account) => options.sessions.of(account).values(),
     });
+    this.#frozen = new FrozenSessions({ resumption: this.#resumption, sessions: options.sessions });
     this.#surroundings = this.#surroundingsOf(options);
   }
 
@@ -197,29 +184,23 @@ export class C2s {
 
   /** The addresses listened on. */
   get listening(): readonly string[] {
-    return this.#listeners.map(({ host, port }) => `${host}:${port}`);
+    return this.#listeners.addresses;
   }
 
   /** Opens the listeners. Rejects with the error of the first that cannot be opened, the others closed again. */
   async start(): Promise<void> {
     const { config } = this.#options;
     const tls = { ...this.#context.tls, alpn: ["xmpp-client"] };
-    try {
-      for (const address of config.listen)
-        await this.#listen({ ...splitAddress(address), purpose: "c2s" }, "c2s.listen");
-      for (const address of config.listen_tls)
-        await this.#listen({ ...splitAddress(address), purpose: "c2s-tls", tls }, "c2s.listen_tls");
-    } catch (thrown) {
-      await this.stopListening();
-      throw thrown;
-    }
-  }
-
-  /** Takes in the accept backlog and closes the listeners. Connections live on. */
-  async stopListening(): Promise<void> {
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    await Promise.all(listeners.map((listener) => listener.close()));
+    await this.#listeners.open([
+      ...config.listen.map((address) => ({
+        options: { ...splitAddress(address), purpose: "c2s" },
+        option: "c2s.listen",
+      })),
+      ...config.listen_tls.map((address) => ({
+        options: { ...splitAddress(address), purpose: "c2s-tls", tls },
+        option: "c2s.listen_tls",
+      })),
+    ]);
   }
 
   /** Phase `stop-accepting`: tells everybody who has not logged in, and closes the listeners. */
@@ -228,7 +209,7 @@ export class C2s {
     for (const stream of this.#streams) {
       if (stream.session === undefined) this.#dismiss(stream, this.#stopping);
     }
-    await this.stopListening();
+    await this.#listeners.close();
   }
 
   /**
@@ -237,18 +218,7 @@ export class C2s {
    */
   async resumeAccepting(): Promise<void> {
     this.#stopping = undefined;
-    const places = this.#places;
-    this.#places = [];
-    const failures: unknown[] = [];
-    for (const place of places) {
-      try {
-        await this.#listen(place.options, place.option);
-      } catch (thrown) {
-        this.#places.push(place);
-        failures.push(thrown);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    await this.#listeners.reopen();
   }
 
   /**
@@ -326,9 +296,9 @@ export class C2s {
     const waiting = Array.from(this.#resumption.hibernating, (session) => parking.park(session, { over }));
     await Promise.race([Promise.all([...held, ...waiting]), over]);
     enough.abort();
-    this.freeze();
-    this.closed.kept = this.#frozen.size;
-    return this.#frozen;
+    const kept = this.freeze();
+    this.closed.kept = kept.size;
+    return kept;
   }
 
   /** What a client that comes too late is to learn of its session, as data for the next start. */
@@ -412,34 +382,33 @@ export class C2s {
     return refuse("smId: it is known here already");
   }
 
-  /** Stops taking connections and input; resolves when nothing that had come is at work any more. */
-  async hold(): Promise<void> {
-    this.pauseListening();
-    this.#isHeld = true;
-    const still = Array.from(this.#streams, ({ stream }) => stream.hold());
+  /**
+   * Stops taking connections and input, in the name of `holder`; resolves when nothing that had come is at work any more.
+   */
+  async hold(holder: string): Promise<void> {
+    this.pauseListening(holder);
+    this.#holders.add(holder);
+    const still = Array.from(this.#streams, ({ stream }) => stream.hold(holder));
     // Nothing more comes from those who wait for a slow reader, who could hold everything up.
     for (const session of this.#options.sessions.all()) if (session instanceof ClientSession) session.waitNoMore();
     await Promise.all(still);
   }
 
-  /** Goes on after `hold`. */
-  release(): void {
-    this.#isHeld = false;
-    this.resumeListening();
-    for (const { stream } of this.#streams) stream.release();
+  /** Goes on after `hold`, unless somebody else holds too. */
+  release(holder: string): void {
+    this.#holders.delete(holder);
+    this.resumeListening(holder);
+    for (const { stream } of this.#streams) stream.release(holder);
   }
 
   /** Lets nothing about the resumable sessions change any more, until `thaw` or `passOn`, and returns them. */
   freeze(): ReadonlySet<ClientSession> {
-    this.#frozen = new Set(this.#resumption.sessions());
-    for (const session of this.#frozen) session.freeze();
-    return this.#frozen;
+    return this.#frozen.freeze();
   }
 
   /** Goes on after `freeze`. */
   thaw(): void {
-    for (const session of this.#frozen) session.thaw();
-    this.#frozen = new Set();
+    this.#frozen.thaw();
   }
 
   /**
@@ -449,8 +418,7 @@ export class C2s {
    */
   passOn(reason: string): void {
     this.#stopping = new StreamError("system-shutdown", reason);
-    for (const listener of this.#listeners.splice(0)) listener.passable?.release();
-    this.#places = [];
+    this.#listeners.passOn();
     this.#mayHibernate = false;
     for (const stream of this.#streams) if (stream.session === undefined) this.#dismiss(stream, this.#stopping);
     const passed = this.letGo();
@@ -461,38 +429,26 @@ export class C2s {
 
   /** Somebody else has the frozen sessions: forgets them, without a word to anybody, and returns them. */
   letGo(): ReadonlySet<ClientSession> {
-    const frozen = this.#frozen;
-    this.#frozen = new Set();
-    for (const session of frozen) {
-      this.#options.sessions.remove(session);
-      session.forget();
-    }
-    this.#resumption.forget(frozen);
-    return frozen;
+    return this.#frozen.letGo();
   }
 
   /** Forgets every session that waits for its client, without a word to anybody: they are another process's after all. */
   forgetAll(): void {
-    const all = new Set(this.#resumption.hibernating);
-    for (const session of all) {
-      this.#options.sessions.remove(session);
-      session.forget();
-    }
-    this.#resumption.forget(all);
+    this.#frozen.forgetAll();
   }
 
-  /** Stops taking connections, and goes on: what waits in the backlog is taken then. */
-  pauseListening(): void {
-    for (const listener of this.#listeners) listener.pause();
+  /** Accepts nothing in the name of `holder`, and goes on: what waits in the backlog is taken in then. */
+  pauseListening(holder: string): void {
+    this.#listeners.pause(holder);
   }
 
-  resumeListening(): void {
-    for (const listener of this.#listeners) listener.resume();
+  resumeListening(holder: string): void {
+    this.#listeners.resume(holder);
   }
 
   /** What other processes need to listen in our place. */
   get passable(): readonly PassableSocket[] {
-    return this.#listeners.flatMap(({ passable }) => passable ?? []);
+    return this.#listeners.passable;
   }
 
   /** Ends every session and every connection now; resolves when what the clients have not acknowledged has its fate. */
@@ -525,64 +481,29 @@ export class C2s {
     }
   }
 
-  async #listen(options: ListenOptions, option: string): Promise<void> {
-    const { network, log } = this.#options;
-    try {
-      const listener = await network.listen(options, (accepted) => this.#onConnection(accepted));
-      this.#listeners.push(listener);
-      this.#places.push({ options: { ...options, port: listener.port }, option });
-    } catch (thrown) {
-      const error = asError(thrown);
-      error.message = `${error.message} (option ${option})`;
-      log.error({ err: error, option }, "cannot listen for clients");
-      throw error;
-    }
-  }
-
   #onConnection({ transport, ready }: Accepted): void {
     const { log } = this.#options;
     const address = transport.remoteAddress;
     const group = addressGroup(address);
-    const refusal = this.#refusal(group);
-    if (refusal !== undefined && refusal !== this.#stopping && this.#turnedAway >= MAX_TURNED_AWAY) {
+    const admission = this.#limits.enter(group, this.#stopping);
+    if (admission === undefined) {
       transport.destroy();
       return;
     }
     const stream: ClientStream = new ClientStream(this.#context, transport, () => {
       this.#streams.delete(stream);
-      if (refusal === undefined) this.#count(group, -1);
-      else this.#turnedAway--;
+      this.#limits.leave(group, admission);
     });
     this.#streams.add(stream);
-    if (refusal === undefined) this.#count(group, 1);
-    else this.#turnedAway++;
     ready.then(
       (tls) => {
         if (tls !== undefined) stream.secured(tls);
       },
       (thrown: unknown) => log.debug({ err: thrown, address }, "TLS handshake failed"),
     );
-    if (refusal === undefined) return;
-    if (refusal === this.#stopping) this.#dismiss(stream, refusal);
-    else stream.fail(refusal);
-  }
-
-  /** Why a new connection may not stay, if it may not. */
-  #refusal(group: string): StreamError | undefined {
-    const { config } = this.#options;
-    if (this.#stopping !== undefined) return this.#stopping;
-    if (this.#streams.size - this.#turnedAway >= config.max_connections) {
-      return new StreamError("resource-constraint", "too many connections");
-    }
-    return (this.#byAddress.get(group) ?? 0) < config.max_connections_per_address
-      ? undefined
-      : new StreamError("policy-violation", "too many connections from this address");
-  }
-
-  #count(group: string, change: 1 | -1): void {
-    const left = (this.#byAddress.get(group) ?? 0) + change;
-    if (left === 0) this.#byAddress.delete(group);
-    else this.#byAddress.set(group, left);
+    if (admission.kind === "admitted") return;
+    if (admission.error === this.#stopping) this.#dismiss(stream, admission.error);
+    else stream.fail(admission.error);
   }
 
   /** Closes a connection that has no session. */
@@ -651,7 +572,7 @@ export class C2s {
       copiesOf: (stanza) => router.copiesOf(stanza),
       reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
       reachable: (session) => options.sessionReachable(session),
-      mayWait: () => !this.#isHeld,
+      mayWait: () => this.#holders.size === 0,
       mayHibernate: () => this.#mayHibernate,
       detached: (session) => {
         this.#resumption.detached(session);

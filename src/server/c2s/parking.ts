@@ -7,6 +7,9 @@ import type { XmlStream } from "../../stream/contract.ts";
 import type { ClientSession } from "./client-session.ts";
 import { smAnswer } from "./sm-elements.ts";
 
+/** In whose name a stream is held. */
+const HOLDER = "parking";
+
 /** What becomes of sessions that go on after a stop and a start. */
 export interface Keeping {
   /**
@@ -53,11 +56,11 @@ export class Parking {
   ): Promise<boolean> {
     if (!session.resumable) return false;
     if (this.#parked.has(session)) return true;
-    const still = stream?.hold();
+    const still = stream?.hold(HOLDER);
     if (stream !== undefined) this.#streams.add(stream);
     if (!(await Promise.race([this.#part(session, reason), over.then(() => true)])) || !session.park()) {
       if (stream !== undefined) this.#streams.delete(stream);
-      stream?.release();
+      stream?.release(HOLDER);
       return false;
     }
     this.#parked.add(session);

@@ -138,13 +138,13 @@ export class IncomingStream implements StreamHandler, InboundOwner {
   }
 
   /** Handles nothing more of what comes until `release`; resolves when nothing is at work any more. */
-  hold(): Promise<void> {
-    return this.#stream.hold();
+  hold(holder: string): Promise<void> {
+    return this.#stream.hold(holder);
   }
 
   /** Goes on after `hold`. */
-  release(): void {
-    this.#stream.release();
+  release(holder: string): void {
+    this.#stream.release(holder);
   }
 
   /** Ends the stream now. */

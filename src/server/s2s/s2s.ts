@@ -5,7 +5,7 @@
 import type { Config } from "../../config/schema.ts";
 import { Dialler } from "../../net/dial.ts";
 import type { Resolver } from "../../net/resolver.ts";
-import type { Accepted, CertificateSource, Listener, Network, PassableSocket } from "../../net/transport.ts";
+import type { Accepted, CertificateSource, Network, PassableSocket } from "../../net/transport.ts";
 import type { ObligationSink, PhaseContext } from "../../shutdown/types.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
@@ -16,6 +16,7 @@ import type { Logger } from "../../util/log.ts";
 import type { Random } from "../../util/random.ts";
 import { TimerWheel, type WheelTimeout } from "../../util/timer-wheel.ts";
 import { splitAddress } from "../address.ts";
+import { Listeners } from "../listeners.ts";
 import { connectInTime, streamOpener } from "./connecting.ts";
 import type { S2sContext } from "./context.ts";
 import { DialGate } from "./dial-gate.ts";
@@ -83,7 +84,7 @@ export class S2s {
   #verifier: DialbackVerifier;
   #links = new Map<string, RemoteLink>();
   #incoming = new Set<IncomingStream>();
-  #listeners: Listener[] = [];
+  #listeners: Listeners;
   #sweep: WheelTimeout | undefined;
   #drain: Drain | undefined;
   #drained: Promise<void> | undefined;
@@ -94,6 +95,7 @@ export class S2s {
     const wheel = options.wheel ?? new TimerWheel(clock, 250);
     const dialler = new Dialler({ network, resolver, clock, certificates });
     this.#options = options;
+    this.#listeners = new Listeners({ network, log, accept: (accepted) => this.#accept(accepted) });
     this.#context = {
       config,
       hosts: new Set(hosts),
@@ -116,22 +118,18 @@ export class S2s {
 
   /** Listens on every configured address. Rejects when one cannot be had; the others are closed again. */
   async start(): Promise<void> {
-    try {
-      for (const address of this.#options.config.listen) {
-        const place = { ...splitAddress(address), purpose: "s2s" };
-        const listener = await this.#options.network.listen(place, (accepted) => this.#accept(accepted));
-        this.#listeners.push(listener);
-      }
-    } catch (thrown) {
-      await this.#closeListeners();
-      throw thrown;
-    }
+    await this.#listeners.open(
+      this.#options.config.listen.map((address) => ({
+        options: { ...splitAddress(address), purpose: "s2s" },
+        option: "s2s.listen",
+      })),
+    );
     this.#sweep = this.#context.wheel.add(SWEEP_MS, () => this.#forgetIdleLinks());
   }
 
   /** Where it listens, as `host:port`. */
   get listening(): readonly string[] {
-    return this.#listeners.map(({ host, port }) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`));
+    return this.#listeners.addresses;
   }
 
   /**
@@ -185,35 +183,38 @@ export class S2s {
     }
   }
 
-  /** Stops taking connections and what other servers send; resolves when nothing that had come is at work any more. */
-  async hold(): Promise<void> {
-    this.pauseListening();
-    await Promise.all(Array.from(this.#incoming, (stream) => stream.hold()));
+  /**
+   * Stops taking connections and what other servers send, in the name of `holder`; resolves when nothing that had come is
+   * at work any more.
+   */
+  async hold(holder: string): Promise<void> {
+    this.pauseListening(holder);
+    await Promise.all(Array.from(this.#incoming, (stream) => stream.hold(holder)));
   }
 
-  /** Goes on after `hold`. */
-  release(): void {
-    this.resumeListening();
-    for (const stream of this.#incoming) stream.release();
+  /** Goes on after `hold`, unless somebody else holds too. */
+  release(holder: string): void {
+    this.resumeListening(holder);
+    for (const stream of this.#incoming) stream.release(holder);
   }
 
-  /** Stops taking connections, and goes on: what waits in the backlog is taken then. */
-  pauseListening(): void {
-    for (const listener of this.#listeners) listener.pause();
+  /** Accepts nothing in the name of `holder`, and goes on: what waits in the backlog is taken in then. */
+  pauseListening(holder: string): void {
+    this.#listeners.pause(holder);
   }
 
-  resumeListening(): void {
-    for (const listener of this.#listeners) listener.resume();
+  resumeListening(holder: string): void {
+    this.#listeners.resume(holder);
   }
 
   /** Another process has the listening sockets: lets go of them. What is under way here is brought to its end by `drain`. */
   passOn(): void {
-    for (const listener of this.#listeners.splice(0)) listener.passable?.release();
+    this.#listeners.passOn();
   }
 
   /** What other processes need to listen in our place. */
   get passable(): readonly PassableSocket[] {
-    return this.#listeners.flatMap(({ passable }) => passable ?? []);
+    return this.#listeners.passable;
   }
 
   /** Ends everything now; what has no fate is lost by name. */
@@ -226,7 +227,7 @@ export class S2s {
     for (const link of this.#links.values()) link.destroy();
     for (const stream of this.#incoming) stream.destroy();
     this.#drain?.check();
-    this.#closeListeners().catch((thrown: unknown) => {
+    this.#listeners.close().catch((thrown: unknown) => {
       this.#context.log.error({ error: asError(thrown).message }, "s2s: closing a listener failed");
     });
   }
@@ -254,7 +255,7 @@ export class S2s {
       fates: this.#fates,
       links: this.#links,
       incoming: this.#incoming,
-      closeListeners: () => this.#closeListeners(),
+      closeListeners: () => this.#listeners.close(),
     });
     this.#drain = drain;
     await drain.run();
@@ -305,12 +306,6 @@ export class S2s {
       return true;
     }
     return false;
-  }
-
-  async #closeListeners(): Promise<void> {
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    await Promise.all(listeners.map((listener) => listener.close()));
   }
 
   #forgetIdleLinks(): void {
