@@ -47,6 +47,13 @@ SESSIONS ?= 2000
 soak: build
 	MORENDO_ENTRY=dist/src/cli/main.js MINUTES=$(MINUTES) SESSIONS=$(SESSIONS) $(BIN)/tsx test/soak/soak.ts
 
+# The parsers against random input, longer than `make test` does: `make fuzz TARGET=xml SECONDS=600 SEED=7`.
+TARGET ?=
+SECONDS ?= 60
+SEED ?= $(shell date +%s)
+fuzz: install
+	@TARGET=$(TARGET) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/tsx test/fuzz/run.ts
+
 # Only the tests against Prosody and ejabberd.
 interop: build other-host
 	$(MOCHA) 'test/interop/**/*.test.ts'

@@ -7,8 +7,13 @@ import { opaqueString, usernameCaseMapped } from "./precis.ts";
 
 /** The longest a part may be after preparation, in bytes of UTF-8 (RFC 7622 §3.1). */
 const MAX_PART_BYTES = 1023;
-/** Preparation can make a text shorter; nothing that is allowed is this long before it. */
-const MAX_TEXT = 4 * (3 * MAX_PART_BYTES + 2);
+/**
+ * Preparation can make a part shorter; nothing that is allowed is longer before it, in characters: what is composed was
+ * three at most. A domain costs more than the others, quadratic time, and has to be short in the end.
+ */
+const MAX_PART_TEXT = 3 * MAX_PART_BYTES;
+const MAX_DOMAIN_TEXT = MAX_PART_BYTES;
+const MAX_TEXT = 2 * MAX_PART_TEXT + MAX_DOMAIN_TEXT + 2;
 /** Characters PRECIS would allow in a localpart and RFC 7622 §3.3.1 does not. */
 const BANNED_IN_LOCAL = /["&'/:<>@]/;
 /** Parts that are their own prepared form: most addresses, most of the time. */
@@ -55,9 +60,9 @@ export class Jid {
     const slash = text.indexOf("/");
     const bare = slash < 0 ? text : text.slice(0, slash);
     const at = bare.indexOf("@");
-    const domain = bounded(prepareDomain(bare.slice(at + 1)));
-    const local = at < 0 ? "" : bounded(prepareLocal(bare.slice(0, at)));
-    const resource = slash < 0 ? "" : bounded(prepareResource(text.slice(slash + 1)));
+    const domain = prepareDomainpart(bare.slice(at + 1));
+    const local = at < 0 ? "" : prepareLocalpart(bare.slice(0, at));
+    const resource = slash < 0 ? "" : prepareResourcepart(text.slice(slash + 1));
     if (domain === undefined || local === undefined || resource === undefined) return undefined;
     return new Jid(local, domain, resource);
   }
@@ -96,17 +101,17 @@ const parsed = new BoundedCache<string, Jid>(CACHED);
 
 /** Returns the prepared form of a localpart that stands alone, such as a login name; undefined when it is not allowed. */
 export function prepareLocalpart(text: string): string | undefined {
-  return text.length > MAX_TEXT ? undefined : bounded(prepareLocal(text));
+  return text.length > MAX_PART_TEXT ? undefined : bounded(prepareLocal(text));
 }
 
 /** Returns the prepared form of a resource that a client asks for; undefined when it is not allowed. */
 export function prepareResourcepart(text: string): string | undefined {
-  return text.length > MAX_TEXT ? undefined : bounded(prepareResource(text));
+  return text.length > MAX_PART_TEXT ? undefined : bounded(prepareResource(text));
 }
 
 /** Returns the canonical form of a domain that stands alone, such as one from the configuration; undefined when it is none. */
 export function prepareDomainpart(text: string): string | undefined {
-  return text.length > MAX_TEXT ? undefined : bounded(prepareDomain(text));
+  return text.length > MAX_DOMAIN_TEXT ? undefined : bounded(prepareDomain(text));
 }
 
 function prepareLocal(text: string): string | undefined {

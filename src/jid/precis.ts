@@ -61,11 +61,12 @@ function untilStable(text: string, round: (text: string) => string | undefined):
 function conforms(text: string, freeform: boolean): boolean {
   if (text === "") return false;
   const characters = Array.from(text);
+  const company = new Company(text);
   return characters.every((character, index) => {
     if (character >= "!" && character <= "~") return true;
     if (ALLOWED_EXCEPTIONS.test(character)) return true;
     if (BANNED_EXCEPTIONS.test(character)) return false;
-    if (CONTEXTUAL.test(character)) return fitsContext(character, characters, index);
+    if (CONTEXTUAL.test(character)) return fitsContext(character, characters, index, company);
     if (OLD_HANGUL.test(character) || IGNORABLE.test(character)) return false;
     // HasCompat comes before the categories: a ligature is a letter, but no identifier.
     if (character.normalize("NFKC") !== character)
@@ -74,8 +75,30 @@ function conforms(text: string, freeform: boolean): boolean {
   });
 }
 
+/** What else is in a text, looked for once however often it is asked: a peer may write thousands of such characters. */
+class Company {
+  #text: string;
+  #found = new Map<RegExp, boolean>();
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  has(pattern: RegExp): boolean {
+    const known = this.#found.get(pattern);
+    if (known !== undefined) return known;
+    const found = pattern.test(this.#text);
+    this.#found.set(pattern, found);
+    return found;
+  }
+}
+
+const CJK = /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u;
+const ARABIC_INDIC = /[\u0660-\u0669]/u;
+const EXTENDED_ARABIC_INDIC = /[\u06F0-\u06F9]/u;
+
 /** The rules for characters that are allowed only in some company (RFC 5892 appendix A). */
-function fitsContext(character: string, text: readonly string[], index: number): boolean {
+function fitsContext(character: string, text: readonly string[], index: number, company: Company): boolean {
   const before = text[index - 1] ?? "";
   const after = text[index + 1] ?? "";
   switch (character) {
@@ -87,14 +110,12 @@ function fitsContext(character: string, text: readonly string[], index: number):
     case "\u05F4":
       return /^\p{Script=Hebrew}/u.test(before);
     case "\u30FB":
-      return text.some((one) => /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u.test(one));
+      return company.has(CJK);
     case "\u200C":
     case "\u200D":
       return VIRAMA.test(before);
-    default: {
+    default:
       // Arabic-Indic digits must not be mixed with the extended ones.
-      const others = character <= "\u0669" ? /[\u06F0-\u06F9]/u : /[\u0660-\u0669]/u;
-      return !text.some((one) => others.test(one));
-    }
+      return !company.has(character <= "\u0669" ? EXTENDED_ARABIC_INDIC : ARABIC_INDIC);
   }
 }

@@ -91,14 +91,29 @@ const WANTED = /^(?:DNS|othername: ?XmppAddr:?|othername: ?SRVName:?):? ?/i;
 /** Splits Node's text form of subjectAltName; values with special characters come as JSON strings there. */
 export function alternativeNames(text: string): string[] {
   const names: string[] = [];
-  for (const match of text.matchAll(/((?:[^,"]|"(?:[^"\\]|\\.)*")+)(?:, |$)/g)) {
-    const entry = match[1] ?? "";
+  for (const entry of entriesOf(text)) {
     const prefix = WANTED.exec(entry)?.[0];
     if (prefix === undefined) continue;
     const value = entry.slice(prefix.length);
     names.push((value.startsWith('"') ? unquote(value) : value).toLowerCase());
   }
   return names;
+}
+
+/** Cuts at the commas outside quotes. One way through the text: a peer may write a long one. */
+function* entriesOf(text: string): Generator<string> {
+  let start = 0;
+  let isQuoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') isQuoted = !isQuoted;
+    else if (isQuoted && character === "\\") at++;
+    else if (!isQuoted && character === "," && text[at + 1] === " ") {
+      yield text.slice(start, at);
+      start = at + 2;
+    }
+  }
+  yield text.slice(start);
 }
 
 function unquote(value: string): string {

@@ -11,6 +11,8 @@ export interface PeerCertificate {
   readonly peerNames: readonly string[];
 }
 
+/** No domain is longer; what the system does to longer ones takes quadratic time. */
+const MAX_NAME = 1023;
 const SERVICE = "_xmpp-server.";
 
 /** Tells whether the peer showed a trusted certificate that is for `domain` as an XMPP server. */
@@ -32,6 +34,7 @@ function nameCovers(name: string, wanted: string): boolean {
 /** Certificates have A-labels, addresses have U-labels: both become A-labels. */
 function normalise(name: string): string | undefined {
   const plain = name.endsWith(".") ? name.slice(0, -1) : name;
+  if (plain.length > MAX_NAME) return undefined;
   if (/^[a-z0-9_.-]+$/i.test(plain)) return plain.toLowerCase();
   // The system's function drops or cuts at some of these characters; no domain has them.
   if (/[\0-,/:-@[-^`{-\x7F]/.test(plain)) return plain.startsWith("[") ? plain : undefined;

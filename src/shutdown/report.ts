@@ -163,6 +163,29 @@ const isText = (value: unknown): boolean => typeof value === "string";
 const isNumber = (value: unknown): boolean => typeof value === "number";
 const isFlag = (value: unknown): boolean => typeof value === "boolean";
 
+const isList = (value: unknown, isRight: (item: unknown) => boolean): boolean =>
+  Array.isArray(value) && value.every(isRight);
+const isTextIfAny = (value: unknown): boolean => value === undefined || isText(value);
+
+const isParticipant = (value: unknown): boolean =>
+  isRecord(value) && isText(value.name) && isText(value.outcome) && isTextIfAny(value.error);
+
+const isPhase = (value: unknown): boolean =>
+  isRecord(value) &&
+  isText(value.name) &&
+  isText(value.outcome) &&
+  isNumber(value.durationMs) &&
+  isNumber(value.budgetMs) &&
+  isList(value.participants, isParticipant) &&
+  isList(value.leaseHolders, isText);
+
+const isDestination = (value: unknown): boolean =>
+  isRecord(value) && isText(value.destination) && isNumber(value.lost) && isList(value.lostNames, isText);
+
+const isCancel = (value: unknown): boolean =>
+  isRecord(value) && isText(value.reason) && isText(value.trigger) && isList(value.undone, isParticipant);
+
+/** What those who read a report rely on. */
 const FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   id: isText,
   cause: isText,
@@ -174,8 +197,15 @@ const FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   startupMs: isNumber,
   hurried: isFlag,
   skippedToEnd: isFlag,
-  phases: (value) => Array.isArray(value) && value.every((phase) => isRecord(phase) && isText(phase.name)),
-  obligations: (value) => isRecord(value) && isRecord(value.run) && isRecord(value.running),
+  phases: (value) => isList(value, isPhase),
+  obligations: (value) =>
+    isRecord(value) &&
+    isRecord(value.run) &&
+    isRecord(value.run.evidence) &&
+    isRecord(value.running) &&
+    isList(value.destinations, isDestination),
+  error: isTextIfAny,
+  cancelled: (value) => value === undefined || isCancel(value),
   sections: isRecord,
   repeatedRequests: (value) => Array.isArray(value),
   repeatedCount: isNumber,

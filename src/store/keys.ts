@@ -5,6 +5,7 @@
 // and 00. Numbers sort before texts, texts by code point. Of a text of more than 255 bytes only the first 128 are kept,
 // then 00 FE and the SHA-256 of the whole: such texts still sort by their beginning, and the key is kept with the value.
 
+import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { MorendoError } from "../util/errors.ts";
 import type { Key } from "./store.ts";
@@ -52,19 +53,26 @@ export function endOf(prefix: Buffer): Buffer {
   return Buffer.concat([prefix, Buffer.of(PAST)]);
 }
 
-/** Returns the parts of a key that was not shortened, without its collection. */
+/**
+ * Returns the parts of a key that was not shortened, without its collection. Throws `MORENDO_STORE_CORRUPT` for bytes that
+ * `encodeKey` does not make: they come from a damaged disk.
+ */
 export function decodeKey(bytes: Buffer): Key {
   const parts: (string | number)[] = [];
   let at = 0;
   while (at < bytes.length) {
-    if (bytes[at] === NUMBER) {
-      parts.push(decodeNumber(bytes, at + 1));
+    const kind = bytes[at];
+    if (kind === NUMBER && at + NUMBER_BYTES <= bytes.length) {
+      const value = decodeNumber(bytes, at + 1);
+      if (Number.isNaN(value)) throw damagedKey();
+      parts.push(value);
       at += NUMBER_BYTES;
-    } else {
+    } else if (kind === TEXT) {
       const end = endOfText(bytes, at + 1);
+      if (end < 0) throw damagedKey();
       parts.push(decodeText(bytes.subarray(at + 1, end)));
       at = end + 1;
-    }
+    } else throw damagedKey();
   }
   return parts.slice(1);
 }
@@ -87,17 +95,19 @@ function escapeZeros(bytes: Buffer): Buffer {
   return Buffer.from(bytes.toString("latin1").replaceAll("\0", "\0\xFF"), "latin1");
 }
 
-/** Returns where the 00 stands that ends the text. */
+/** Returns where the 00 stands that ends the text; -1 when it has no end. */
 function endOfText(bytes: Buffer, start: number): number {
   let at = bytes.indexOf(0, start);
-  while (bytes[at + 1] === ESCAPED) at = bytes.indexOf(0, at + 2);
+  while (at >= 0 && bytes[at + 1] === ESCAPED) at = bytes.indexOf(0, at + 2);
   return at;
 }
 
-function decodeText(bytes: Buffer): string {
-  return bytes.includes(0)
-    ? Buffer.from(bytes.toString("latin1").replaceAll("\0\xFF", "\0"), "latin1").toString()
-    : bytes.toString();
+function decodeText(escaped: Buffer): string {
+  const bytes = escaped.includes(0)
+    ? Buffer.from(escaped.toString("latin1").replaceAll("\0\xFF", "\0"), "latin1")
+    : escaped;
+  if (!isUtf8(bytes)) throw damagedKey();
+  return bytes.toString();
 }
 
 function encodeNumber(value: number): Buffer {
@@ -123,4 +133,8 @@ function flip(bytes: Buffer, from: number, negative: boolean): void {
 
 function badKey(what: string): MorendoError {
   return new MorendoError("MORENDO_STORE_KEY", `The key ${what}.`);
+}
+
+function damagedKey(): MorendoError {
+  return new MorendoError("MORENDO_STORE_CORRUPT", "The store holds a key that is damaged.");
 }

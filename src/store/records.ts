@@ -31,7 +31,15 @@ export function decodeEntry(bytes: Buffer, text: string): readonly [Key, Value] 
 }
 
 function decodeWithKey(text: string): readonly [Key, Value] {
-  return parse(text.slice(WITH_KEY.length)) as [Key, Value];
+  const pair = parse(text.slice(WITH_KEY.length));
+  if (!isPair(pair)) throw new MorendoError("MORENDO_STORE_CORRUPT", "The store holds a value whose key is damaged.");
+  return pair;
+}
+
+function isPair(pair: unknown): pair is readonly [Key, Value] {
+  if (!Array.isArray(pair) || pair.length !== 2) return false;
+  const [key] = pair as readonly unknown[];
+  return Array.isArray(key) && key.every((part) => typeof part === "string" || typeof part === "number");
 }
 
 function parse(text: string): unknown {

@@ -174,4 +174,25 @@ describe("an address", () => {
     equal(prepareDomainpart("Example.ORG"), "example.org");
     equal(prepareDomainpart(""), undefined);
   });
+
+  it("takes no time that grows with the square of what a peer writes", () => {
+    // Each of these took seconds once; mocha's time limit is the judge.
+    const many = (text: string): string => text.repeat(12_000);
+    for (let round = 0; round < 20; round++) {
+      const addresses = [
+        `${many("・")}字${round}@a.example`,
+        `a.example/${many("٣")}${round}`,
+        `${many("۳")}${round}@a.example`,
+      ];
+      for (const address of addresses) equal(Jid.parse(address), undefined);
+      equal(prepareResourcepart(`${"・".repeat(3_000)}字${round}`), undefined);
+    }
+  });
+
+  it("is not given up for what is only long before its preparation", () => {
+    const composed = "ǖ".repeat(511);
+    equal(prepareResourcepart(composed.normalize("NFD")), composed);
+    equal(prepareLocalpart("ａ".repeat(1_023)), "a".repeat(1_023));
+    equal(prepareLocalpart("ａ".repeat(1_024)), undefined);
+  });
 });

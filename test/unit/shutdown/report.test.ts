@@ -201,6 +201,9 @@ describe("the last report", () => {
       [{ ...reportWith(), version: 2 }, /its version is 2/],
       [incomplete, /sections is not right/],
       [{ ...reportWith(), phases: [{}] }, /phases is not right/],
+      [{ ...reportWith(), phases: [{ ...CUT_SHORT, participants: [{}] }] }, /phases is not right/],
+      [{ ...reportWith(), phases: [{ ...CUT_SHORT, leaseHolders: undefined }] }, /phases is not right/],
+      [{ ...reportWith(), cancelled: {} }, /cancelled is not right/],
       [{ ...reportWith(), obligations: { run: {} } }, /obligations is not right/],
       [{ ...reportWith(), exitCode: "0" }, /exitCode is not right/],
     ];
