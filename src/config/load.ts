@@ -158,6 +158,13 @@ function withAbsolutePaths(config: Config, directory: string): Config {
     })),
     s2s: { ...config.s2s, trusted_roots: config.s2s.trusted_roots.map(absolute) },
     log: { ...config.log, ...(config.log.file === undefined ? {} : { file: absolute(config.log.file) }) },
+    http: {
+      ...config.http,
+      tokens: config.http.tokens.map(({ token_file: file, ...token }) => ({
+        ...token,
+        ...(file === undefined ? {} : { token_file: absolute(file) }),
+      })),
+    },
     control: { socket: config.control.socket === "" ? resolve(data, "control.sock") : absolute(config.control.socket) },
   };
 }

@@ -41,6 +41,9 @@ const account = z.string({ error: ACCOUNT }).regex(/^[^\s@/]+@[^\s@/]+$/u, ACCOU
 const OPERATION = `one of ${OPERATION_NAMES.join(", ")}`;
 const operations = z.array(z.enum(OPERATION_NAMES, { error: OPERATION }), { error: "a list, such as [...]" });
 
+const TOKEN_NAME = "a name of letters, digits, dots and dashes";
+const TOKEN = "24 to 512 letters and digits that nobody can guess";
+
 const SERVER = 'a name server such as "127.0.0.1" or "127.0.0.1:5353"';
 const nameServer = z
   .string({ error: SERVER })
@@ -127,6 +130,15 @@ const s2s = z.strictObject({
   max_queue: count(10_000),
   max_queue_size: size("16MiB"),
   max_dials: count(64),
+  /** What waits on the disk: `absence` what a domain that is away does not take, `stop` only what is left at a stop. */
+  journal: z.enum(["absence", "stop", "off"], { error: '"absence", "stop" or "off"' }).default("absence"),
+  journal_lifetime: duration("1d"),
+  journal_max: count(100_000),
+  journal_max_size: size("128MiB"),
+  journal_max_per_domain: count(10_000),
+  journal_max_size_per_domain: size("16MiB"),
+  /** Whether a stanza for another domain is on the disk before its sender has an acknowledgement of it. */
+  journal_before_ack: flag(false),
 });
 
 const phase = (floor: string, ceiling: string) =>
@@ -163,6 +175,51 @@ const shutdown = z
     context.addIssue({ code: "custom", path: ["deadline"], message });
   });
 
+const RIGHT = `one of metrics, ${OPERATION_NAMES.join(", ")}`;
+const httpToken = z
+  .strictObject({
+    name: z.string({ error: TOKEN_NAME }).regex(/^[\w.-]{1,64}$/, TOKEN_NAME),
+    token: z.string({ error: TOKEN }).regex(/^[\w.~+/=-]{24,512}$/, TOKEN).optional(),
+    token_file: path.optional(),
+    allow: z.array(z.enum(["metrics", ...OPERATION_NAMES], { error: RIGHT }), { error: "a list, such as [...]" }),
+  })
+  .refine((value) => (value.token === undefined) !== (value.token_file === undefined), {
+    path: ["token"],
+    message: "either `token` or `token_file`",
+  });
+
+const http = z
+  .strictObject({
+    listen: list(address).default(["127.0.0.1:5280"]),
+    allow_remote: flag(false),
+    /** Names under which it may be asked for, beside `localhost` and addresses. */
+    names: list(text).default([]),
+    /** Who may read the metrics: whoever has a token that allows it, or everybody who can connect. */
+    metrics: z.enum(["token", "open"], { error: '"token" or "open"' }).default("token"),
+    max_domains: z.int({ error: "a whole number" }).min(0, "0 or more").max(1_000, "at most 1000").default(0),
+    max_connections: count(64),
+    max_watchers: count(16),
+    tokens: list(httpToken).default([]),
+  })
+  .superRefine(({ listen, allow_remote: allowsRemote, tokens }, context) => {
+    for (const [index, place] of listen.entries()) {
+      if (allowsRemote || isLoopback(place)) continue;
+      const message =
+        "an address of this machine alone, such as 127.0.0.1, because HTTP here has no encryption; `allow_remote = true` if what is between is to be trusted";
+      context.addIssue({ code: "custom", path: ["listen", index], message });
+    }
+    const seen = new Set<string>();
+    for (const [index, { name }] of tokens.entries()) {
+      if (seen.has(name)) context.addIssue({ code: "custom", path: ["tokens", index, "name"], message: "each name once" });
+      seen.add(name);
+    }
+  });
+
+function isLoopback(place: string): boolean {
+  const host = place.slice(0, place.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
 /** Domains are compared without case (RFC 7622 §3.2). */
 function refuseTwins(hosts: readonly { readonly name: string }[], context: z.RefinementCtx): void {
   const seen = new Set<string>();
@@ -181,7 +238,17 @@ export const configSchema = z.strictObject({
     .min(1, "at least one host")
     .superRefine(refuseTwins)
     .default([{ name: "localhost" }]),
-  modules: list(text).default(["roster", "presence", "offline", "disco", "ping", "version", "time"]),
+  modules: list(text).default([
+    "roster",
+    "presence",
+    "offline",
+    "disco",
+    "ping",
+    "version",
+    "time",
+    "commands",
+    "admin",
+  ]),
   /** Options of each module, by its name; the module itself checks them. */
   module: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
   c2s: c2s.prefault({}),
@@ -200,6 +267,7 @@ export const configSchema = z.strictObject({
       allow: z.record(account, operations).default({}),
     })
     .prefault({}),
+  http: http.prefault({}),
   control: z.strictObject({ socket: text.default("") }).prefault({}),
   shutdown: shutdown.prefault({}),
   restart: z.strictObject({ timeout: duration("1m") }).prefault({}),

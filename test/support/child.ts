@@ -50,7 +50,8 @@ export class ServerProcess {
     const [file, ...args] = command;
     this.#child = spawn(file, args, {
       cwd: options.cwd ?? folder,
-      env: { ...process.env, ...options.env },
+      // Servers in tests run side by side: HTTP, whose port is one for the machine, is there only where a test wants it.
+      env: { MORENDO_HTTP__LISTEN: "[]", ...process.env, ...options.env },
       stdio: ["pipe", "pipe", "pipe"],
     });
     living.add(this);
