@@ -2,35 +2,24 @@
 // session take them. Pure.
 
 import type { Session } from "../../src/module.ts";
+import { worthOf } from "../../src/stanza/message-worth.ts";
 import type { Stanza } from "../../src/stanza/stanza.ts";
-import { NS } from "../../src/xml/ns.ts";
-
-const HINTS = "urn:xmpp:hints";
-/** What is no content of its own: chat states (XEP-0085), hints, marks of servers and clients on the way. */
-const ACCOMPANYING: ReadonlySet<string | undefined> = new Set([
-  HINTS,
-  NS.delay,
-  "http://jabber.org/protocol/chatstates",
-  "urn:xmpp:sid:0",
-  "urn:xmpp:carbons:2",
-]);
 
 /**
  * What becomes of a message for an account with nobody there. `kept`: it has content, of which a body is one kind and a
  * receipt (XEP-0184) or an invitation another. `dropped`: it says only what is true at this moment, such as that
  * somebody is typing, and an error in answer would be one more nuisance. `refused`: its sender wants it kept nowhere, and
- * learns that it did not arrive.
+ * learns that it did not arrive. Errors come here only where somebody is to learn of a message that waited long for
+ * another server: the router drops all others.
  */
-export function treatmentOf({ kind, type, element }: Stanza): "kept" | "dropped" | "refused" {
-  if (kind !== "message" || (type !== "normal" && type !== "chat")) return "refused";
-  const hasContent = element.getChildElements().some((child) => isContent(child.name, child.getNS()));
-  if (element.getChild("no-store", HINTS) !== undefined) return hasContent ? "refused" : "dropped";
-  return hasContent || element.getChild("store", HINTS) !== undefined ? "kept" : "dropped";
+export function treatmentOf(stanza: Stanza): "kept" | "dropped" | "refused" {
+  if (stanza.kind !== "message") return "refused";
+  if (stanza.type === "error") return "kept";
+  if (stanza.type !== "normal" && stanza.type !== "chat") return "refused";
+  return TREATMENTS[worthOf(stanza)];
 }
 
-function isContent(name: string, namespace: string | undefined): boolean {
-  return name !== "thread" && !ACCOMPANYING.has(namespace);
-}
+const TREATMENTS = { keep: "kept", drop: "dropped", refuse: "refused" } as const;
 
 /** Tells whether `presence` makes a session take messages that did not before: available with a priority of 0 or more. */
 export function becomesReachable(session: Session, presence: Stanza): boolean {

@@ -125,6 +125,14 @@ export function joinParts(tools: PartsOptions): Parts {
     dialbackSecret: tools.secret,
     deliver: (stanza) => router.route(stanza),
     returnToSender: (stanza, error) => router.returnToSender(stanza, error),
+    returnLate: (stanza, error) => router.returnLate(stanza, error),
+    journal: {
+      store,
+      isAvailable: (full) => {
+        const session = sessions.get(full);
+        return session?.open === true && session.presence !== undefined;
+      },
+    },
   });
   const router: Router = new Router({ hosts, sessions, accounts, hooks, remote: s2s, obligations });
   const modules: ModuleLoader = new ModuleLoader({

@@ -4,11 +4,10 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { Fate, ObligationSink } from "../shutdown/types.ts";
-import { describeStanza, Stanza } from "../stanza/stanza.ts";
+import { delayed } from "../stanza/delay.ts";
+import { describeStanza, type Stanza } from "../stanza/stanza.ts";
 import { errorReply, resultOf, StanzaError } from "../stanza/stanza-error.ts";
 import type { Hooks } from "../util/hooks.ts";
-import { withAttrs, xml } from "../xml/element.ts";
-import { NS } from "../xml/ns.ts";
 import type { IqAnswer, IqRequest, MessageOffline, OfflineAnswer, PresenceReceived } from "./catalogue.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
@@ -171,6 +170,31 @@ export class Router {
     return true;
   }
 
+  /**
+   * Tells the sender of a stanza that waited for long, and was not delivered, by an error that holds what he had sent: his
+   * session, or another one of his account, or, once somebody comes, what is kept for the account. Resolves to whether
+   * one of them has it; presence is told to the account at once or not at all.
+   */
+  async returnLate(stanza: Stanza, error: StanzaError): Promise<boolean> {
+    if (stanza.kind === "iq") return this.returnToSender(stanza, error);
+    const reply = errorReply(stanza, error, stanza.element.children);
+    const to = reply?.to;
+    if (reply === undefined || to === undefined || to.local === "" || !this.#hosts.has(to.domain)) return false;
+    if (this.#sessions.get(to)?.open || this.#successor !== undefined || reply.kind === "presence") {
+      await this.route(reply);
+      return true;
+    }
+    const again = reply.readdressed(reply.from, to.bare);
+    const recipients = this.#recipients(to, false);
+    if (recipients.length > 0) {
+      await deliverToAll(recipients, again);
+      return true;
+    }
+    if (!(await this.#accounts.exists(to.local, to.domain))) return false;
+    const payload: MessageOffline = { stanza: again, account: to.bare };
+    return (await this.#hooks.run<OfflineAnswer>("message/offline", payload)) === "stored";
+  }
+
   #refuse(stanza: Stanza, error: StanzaError): void {
     const isTold = this.returnToSender(stanza, error);
     if (stanza.kind === "message") this.#settle(stanza, isTold ? "returned" : "lost");
@@ -326,17 +350,6 @@ function deliverToAll(recipients: readonly Session[], stanza: Stanza): Done {
     if (wait !== undefined) waits.push(wait);
   }
   return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
-}
-
-/** The message with the time at which `domain` had it first, unless it says so already (XEP-0203). */
-function delayed(message: Stanza, domain: string, at: number): Stanza {
-  const { element, from, to } = message;
-  if (element.getChildren("delay", NS.delay).some(({ attrs }) => attrs.from === domain)) return message;
-  const copy = withAttrs(element, {});
-  const stamp = new Date(at).toISOString();
-  // The children are shared with the stanza, their list must not be.
-  copy.children = [...element.children, xml("delay", { xmlns: NS.delay, from: domain, stamp })];
-  return new Stanza(copy, from, to);
 }
 
 function ignoreAnswer(answer: unknown): Done {

@@ -32,6 +32,7 @@ import { planShutdown, type ShutdownPlan } from "./plan.ts";
 import { countForPlan } from "./plan-numbers.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
+import type { JournalStatus } from "./s2s/journal.ts";
 import type { Session } from "./session.ts";
 import { takeOver, takeRelayedStanza } from "./taking-over.ts";
 import { version } from "./version.ts";
@@ -86,6 +87,8 @@ export interface ServerStatus {
   /** Clients' connections, logged in or not. */
   readonly connections: number;
   readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
+  /** What waits on the disk for other servers; absent without a journal. */
+  readonly journal?: JournalStatus;
   /** The phase that runs, while the server goes down. */
   readonly phase?: PhaseName;
 }
@@ -247,6 +250,7 @@ export class Server {
       resumable: parts?.c2s.resumable ?? 0,
       connections: parts?.c2s.connections ?? 0,
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
+      ...(parts?.s2s.journal === undefined ? {} : { journal: parts.s2s.journal }),
       ...(phase === undefined ? {} : { phase }),
     };
   }
@@ -389,7 +393,8 @@ export class Server {
     if (signal.aborted) return;
 
     lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
-    lifecycle.attach("quit", { name: "s2s", when: "before", run: () => parts.s2s.destroy() });
+    lifecycle.attach("quit", { name: "s2s", when: "before", run: (context) => parts.s2s.end(context.remaining() / 4) });
+    lifecycle.section("journal", () => parts.s2s.journal);
     if (config.s2s.enabled) await parts.s2s.start();
     // The predecessor serves until it has said otherwise.
     if (inheritance !== undefined) parts.s2s.pauseListening(PREDECESSOR);
@@ -410,12 +415,19 @@ export class Server {
     const unclaimed = await this.#inherited.closeUnclaimed();
     if (unclaimed.length > 0)
       this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
+    void this.#takeUpJournal(parts);
     parts.notifications.notify("server-started", undefined);
+  }
+
+  /** What waits for other servers is in the hands of the predecessor until it has gone. Never rejects. */
+  async #takeUpJournal({ s2s }: Parts): Promise<void> {
+    await this.#options.inheritance?.predecessorGone();
+    await s2s.takeUpJournal();
   }
 
   /** What is kept of their sessions is written when nothing comes back from other servers any more. */
   async #partFromClients(context: PhaseContext, { c2s, s2s }: Parts, kept: KeptSessions): Promise<void> {
-    s2s.destroy();
+    await s2s.end(context.remaining() / 4);
     try {
       if (context.cause === "stop" && !this.isSuperfluous) await kept.save(context.remaining());
     } finally {

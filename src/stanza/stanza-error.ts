@@ -96,13 +96,18 @@ export class StanzaError {
 
 /**
  * Returns the reply that tells the sender of `stanza` of `error`, or undefined where none may be sent: an error is never
- * answered, nor is an IQ result (RFC 6120 §8.3.1, §8.2.3). The reply comes from the stanza's addressee.
+ * answered, nor is an IQ result (RFC 6120 §8.3.1, §8.2.3). The reply comes from the stanza's addressee; `content` stands
+ * before the error, such as what the sender had sent (§8.3.1).
  */
-export function errorReply(stanza: Stanza, error: StanzaError): Stanza | undefined {
+export function errorReply(
+  stanza: Stanza,
+  error: StanzaError,
+  content: readonly (Element | string)[] = [],
+): Stanza | undefined {
   if (stanza.type === "error" || (stanza.kind === "iq" && stanza.type === "result")) return undefined;
   const from = stanza.to ?? stanza.from.bare;
   const attrs = { type: "error", id: stanza.id, from: from.toString(), to: stanza.from.toString() };
-  return new Stanza(xml(stanza.kind, attrs, error.toElement()), from, stanza.from);
+  return new Stanza(xml(stanza.kind, attrs, ...content, error.toElement()), from, stanza.from);
 }
 
 /** Returns the result of the IQ request `stanza`, with `payload` if there is one. */

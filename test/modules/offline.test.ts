@@ -274,7 +274,7 @@ describe("offline messages", () => {
     ["an empty message", "normal", "", "dropped"],
     ["a headline", "headline", "<body>x</body>", "refused"],
     ["a group chat message", "groupchat", "<body>x</body>", "refused"],
-    ["an error", "error", "<body>x</body>", "refused"],
+    ["an error of which somebody is to learn", "error", "<body>x</body>", "kept"],
   ] as const) {
     it(`that are ${what}: ${treatment}`, () => {
       const stanza = stanzaOf(`<message type="${type}" from="j@b.test" to="romeo@a.test">${content}</message>`);

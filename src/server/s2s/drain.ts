@@ -1,7 +1,7 @@
 // How federation ends: first every stanza gets onto an authenticated stream and is proved, with the listener open because
 // cold links are dialled back and answers to pings come in on inbound streams; then the listener and the inbound streams
-// close; the outbound streams last, so that what inbound stanzas still caused can go out. Waits for conditions, each
-// bounded by the phase's time; domains do not wait for one another.
+// close; the outbound streams last, so that what inbound stanzas still caused can go out; what has no proof then goes to the
+// journal. Waits for conditions, each bounded by the phase's time; domains do not wait for one another.
 
 import type { Config } from "../../config/schema.ts";
 import type { PhaseContext } from "../../shutdown/types.ts";
@@ -9,6 +9,7 @@ import { StreamError } from "../../stanza/stream-error.ts";
 import type { Clock, Timer } from "../../util/clock.ts";
 import type { Fates } from "./fates.ts";
 import type { FinishLimits, IncomingStream } from "./incoming-stream.ts";
+import type { Journal } from "./journal.ts";
 import type { RemoteLink } from "./remote-link.ts";
 
 /** The part of the time that is kept for closing streams. */
@@ -16,6 +17,10 @@ const CLOSING_SHARE = 0.25;
 
 /** The part of the time after which a peer that answers no question is asked by a closing tag instead. */
 const ANSWER_SHARE = 0.4;
+
+/** The part of the time, and the most, that is kept for writing down what has no proof. */
+const JOURNAL_SHARE = 0.1;
+const JOURNAL_MS = 1_500;
 
 const PROGRESS_MS = 250;
 const BLOCKERS_NAMED = 5;
@@ -27,6 +32,7 @@ export interface DrainOptions {
   readonly fates: Fates;
   readonly links: ReadonlyMap<string, RemoteLink>;
   readonly incoming: ReadonlySet<IncomingStream>;
+  readonly journal: Journal | undefined;
   /** Takes in the accept backlog and closes the listening sockets. */
   readonly closeListeners: () => Promise<void>;
 }
@@ -35,14 +41,19 @@ export interface DrainOptions {
 export class Drain {
   #options: DrainOptions;
   #answerMs: number;
-  #step: "evidence" | "closing-inbound" | "closing-outbound" | "over" = "evidence";
+  #step: "evidence" | "closing-inbound" | "closing-outbound" | "journal" | "over" = "evidence";
   #nothingOwed: (() => void) | undefined;
   #takenBefore: number;
   #progress: Timer | undefined;
+  #journalMs: number;
+  #outOfTime: () => void = () => undefined;
+  #isOutOfTime = false;
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#answerMs = options.phase.remaining() * (1 - CLOSING_SHARE) * ANSWER_SHARE;
+    const { phase, journal } = options;
+    this.#journalMs = journal?.isOpen === true ? Math.min(phase.remaining() * JOURNAL_SHARE, JOURNAL_MS) : 0;
+    this.#answerMs = this.#remaining() * (1 - CLOSING_SHARE) * ANSWER_SHARE;
     this.#takenBefore = options.fates.taken - options.fates.outstanding;
   }
 
@@ -53,27 +64,33 @@ export class Drain {
 
   /** Runs to the end. Never rejects for what peers do. */
   async run(): Promise<void> {
-    const { phase, links, closeListeners } = this.#options;
-    let outOfTime = (): void => undefined;
-    const aborted = new Promise<void>((resolve) => {
-      outOfTime = resolve;
+    const { phase, links, clock, closeListeners } = this.#options;
+    const outOfTime = new Promise<void>((resolve) => {
+      this.#outOfTime = () => {
+        this.#isOutOfTime = true;
+        resolve();
+      };
     });
-    if (phase.signal.aborted) outOfTime();
-    phase.signal.addEventListener("abort", outOfTime);
+    if (phase.signal.aborted) this.#outOfTime();
+    phase.signal.addEventListener("abort", this.#outOfTime);
+    const limit = clock.setTimer(this.#remaining(), this.#outOfTime);
     this.#tellProgress();
     try {
       for (const link of links.values()) this.hurry(link);
       for (const stream of this.#options.incoming) stream.hurry();
-      await Promise.race([this.#untilNothingOwed(), aborted]);
-      if (phase.signal.aborted) return;
+      await Promise.race([this.#untilNothingOwed(), outOfTime]);
+      if (this.#isOutOfTime) return;
       this.#step = "closing-inbound";
       for (const link of links.values()) link.stopDialling();
-      await Promise.race([this.#closeInbound(closeListeners), aborted]);
-      if (phase.signal.aborted) return;
+      await Promise.race([this.#closeInbound(closeListeners), outOfTime]);
+      if (this.#isOutOfTime) return;
       this.#step = "closing-outbound";
-      await Promise.race([this.#closeOutbound(), aborted]);
+      await Promise.race([this.#closeOutbound(), outOfTime]);
     } finally {
-      phase.signal.removeEventListener("abort", outOfTime);
+      limit.cancel();
+      this.#step = "journal";
+      await this.#writeRest();
+      phase.signal.removeEventListener("abort", this.#outOfTime);
       this.#step = "over";
       this.#progress?.cancel();
       this.#report();
@@ -99,11 +116,11 @@ export class Drain {
 
   /** Resolves when nothing is owed, or when only the time kept for closing is left. */
   async #untilNothingOwed(): Promise<void> {
-    const { clock, fates, phase } = this.#options;
+    const { clock, fates } = this.#options;
     const limit = new AbortController();
     this.#nothingOwed = () => limit.abort();
     if (fates.outstanding === 0) return;
-    await clock.sleep(phase.remaining() - this.#timeForClosing(), limit.signal);
+    await clock.sleep(this.#remaining() - this.#timeForClosing(), limit.signal);
     this.#nothingOwed = undefined;
   }
 
@@ -119,22 +136,40 @@ export class Drain {
     await Promise.all(links.map((link) => link.close(this.#closeTimeout(), error)));
   }
 
+  /** What has no proof is written down; resolves when that is on the disk, or the phase is over. */
+  async #writeRest(): Promise<void> {
+    const { links, journal, phase } = this.#options;
+    if (journal?.isOpen !== true) return;
+    for (const link of links.values()) link.giveUpRest();
+    let isOver = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      isOver = resolve;
+    });
+    if (phase.signal.aborted) return;
+    phase.signal.addEventListener("abort", isOver);
+    await Promise.race([journal.settled(), over]);
+    phase.signal.removeEventListener("abort", isOver);
+  }
+
+  /** The time that is left, but for what writing needs. */
+  #remaining(): number {
+    return Math.max(0, this.#options.phase.remaining() - this.#journalMs);
+  }
+
   #timeForClosing(): number {
-    const { config, phase } = this.#options;
-    return Math.min(2 * config.close_timeout, phase.remaining() * CLOSING_SHARE);
+    return Math.min(2 * this.#options.config.close_timeout, this.#remaining() * CLOSING_SHARE);
   }
 
   /** A peer that is still being read may use what the outbound streams do not need for their end. */
   #inboundLimits(): FinishLimits {
     const quietMs = this.#closeTimeout();
-    return { quietMs, longestMs: this.#options.phase.remaining() - quietMs };
+    return { quietMs, longestMs: this.#remaining() - quietMs };
   }
 
   /** Each of the two closing steps has half of what is left, so that a mute peer in the first leaves time for the second. */
   #closeTimeout(): number {
-    const { config, phase } = this.#options;
     const share = this.#step === "closing-outbound" ? 0.8 : 0.5;
-    return Math.min(config.close_timeout, phase.remaining() * share);
+    return Math.min(this.#options.config.close_timeout, this.#remaining() * share);
   }
 
   #shutdownError(): StreamError {
@@ -144,6 +179,8 @@ export class Drain {
 
   #tellProgress(): void {
     this.#report();
+    // The deadline can have moved nearer.
+    if (this.#step !== "journal" && this.#remaining() === 0) this.#outOfTime();
     this.#progress = this.#options.clock.setTimer(PROGRESS_MS, () => this.#tellProgress());
   }
 

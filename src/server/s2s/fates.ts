@@ -1,9 +1,13 @@
 // The book of what we owe to other domains: one entry for each stanza from the moment s2s takes it until it has its
-// fate, and each gets exactly one. Queues and streams move entries about; only this file settles them.
+// fate, and each gets exactly one; a stanza that comes out of the journal again is owed anew. Queues, streams and the journal
+// move entries about; only this file settles them.
 
-import type { Evidence, ObligationSink } from "../../shutdown/types.ts";
+import type { Evidence, Fate, ObligationSink } from "../../shutdown/types.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import type { StanzaError } from "../../stanza/stanza-error.ts";
+import { asError } from "../../util/errors.ts";
+import type { Logger } from "../../util/log.ts";
+import type { JournalEntry } from "./journal.ts";
 
 /** A stanza we owe to another domain. */
 export interface Owed {
@@ -18,6 +22,10 @@ export interface Owed {
   written: boolean;
   /** An older presence to the same addressee that this one stands in for; it shares this one's fate. */
   standsInFor: Owed | undefined;
+  /** When it was taken, in milliseconds since 1970. */
+  at: number;
+  /** Where it stands in the journal, when it is on the disk there. */
+  entry: JournalEntry | undefined;
 }
 
 /** What the book needs. */
@@ -25,6 +33,11 @@ export interface FatesOptions {
   readonly obligations: ObligationSink;
   /** Tells the sender; false when nobody is there to be told. */
   readonly returnToSender: (stanza: Stanza, error: StanzaError) => boolean;
+  /** Tells the sender where he is now, or when he comes; false when that cannot be. Without it nobody is told later. */
+  readonly returnLate?: ((stanza: Stanza, error: StanzaError) => Promise<boolean>) | undefined;
+  /** The calendar time. */
+  readonly wallTime: () => number;
+  readonly log: Logger;
   /** Told after each settlement, for whoever waits until nothing is owed. */
   readonly onSettled: () => void;
 }
@@ -33,6 +46,9 @@ export interface FatesOptions {
 export class Fates {
   #obligations: ObligationSink;
   #returnToSender: (stanza: Stanza, error: StanzaError) => boolean;
+  #returnLate: ((stanza: Stanza, error: StanzaError) => Promise<boolean>) | undefined;
+  #wallTime: () => number;
+  #log: Logger;
   #onSettled: () => void;
   #taken = 0;
   #settled = 0;
@@ -40,6 +56,9 @@ export class Fates {
   constructor(options: FatesOptions) {
     this.#obligations = options.obligations;
     this.#returnToSender = options.returnToSender;
+    this.#returnLate = options.returnLate;
+    this.#wallTime = options.wallTime;
+    this.#log = options.log;
     this.#onSettled = options.onSettled;
   }
 
@@ -68,6 +87,8 @@ export class Fates {
       settled,
       written: false,
       standsInFor: undefined,
+      at: this.#wallTime(),
+      entry: undefined,
     };
   }
 
@@ -83,20 +104,23 @@ export class Fates {
   giveBack(owed: Owed, error: StanzaError): boolean {
     if (owed.settled) return true;
     if (!this.#returnToSender(owed.stanza, error)) return false;
-    for (const each of this.#settle(owed)) {
-      this.#obligations.settle(each.domain, "returned", { subject: each.stanza });
-    }
-    this.#onSettled();
+    this.#note(owed, "returned");
     return true;
+  }
+
+  /** It is on the disk, and goes out at another time. */
+  store(owed: Owed): void {
+    this.#note(owed, "stored", true);
+  }
+
+  /** By its own kind it is of no use to anybody any more. */
+  drop(owed: Owed): void {
+    this.#note(owed, "dropped");
   }
 
   /** It is lost, by name. */
   lose(owed: Owed): void {
-    for (const each of this.#settle(owed)) {
-      const detail = { name: nameOf(each.stanza), subject: each.stanza };
-      this.#obligations.settle(each.domain, "lost", each.written ? { ...detail, evidence: "written" } : detail);
-    }
-    this.#onSettled();
+    this.#note(owed, "lost");
   }
 
   /** Gives it back where the sender can be told, and loses it otherwise. */
@@ -104,12 +128,39 @@ export class Fates {
     if (!this.giveBack(owed, error)) this.lose(owed);
   }
 
-  #settle(owed: Owed): Owed[] {
+  /** Tells the sender wherever he is now, or when he comes, and loses it where that cannot be; settles later. */
+  giveBackLate(owed: Owed, error: StanzaError): void {
+    // Who hears of it long afterwards is to see what he had sent.
+    const isLate = owed.entry !== undefined && this.#returnLate !== undefined;
+    if (owed.settled || (!isLate && this.giveBack(owed, error))) return;
+    if (this.#returnLate === undefined) return this.lose(owed);
+    this.#returnLate(owed.stanza, error).then(
+      (isTold) => this.#note(owed, isTold ? "returned" : "lost"),
+      (thrown: unknown) => {
+        this.#log.error({ err: asError(thrown), stanza: nameOf(owed.stanza) }, "s2s: a sender could not be told");
+        this.lose(owed);
+      },
+    );
+  }
+
+  #note(owed: Owed, fate: Fate, isKept = false): void {
+    for (const each of this.#settle(owed, isKept)) {
+      const { stanza, domain } = each;
+      const evidence = each.written && (fate === "lost" || fate === "stored") ? { evidence: "written" as const } : {};
+      const name = fate === "lost" ? { name: nameOf(stanza) } : {};
+      this.#obligations.settle(domain, fate, { ...name, subject: stanza, ...evidence });
+    }
+    this.#onSettled();
+  }
+
+  #settle(owed: Owed, isKept = false): Owed[] {
     const fresh: Owed[] = [];
     for (let each: Owed | undefined = owed; each !== undefined; each = each.standsInFor) {
       if (each.settled) break;
       each.settled = true;
       this.#settled++;
+      // What another one stands in for is not to go out again.
+      if (!isKept || each !== owed) each.entry?.lane.remove(each.entry);
       fresh.push(each);
     }
     return fresh;

@@ -6,7 +6,7 @@ import { tlsNameOf } from "../../net/dial.ts";
 import type { Transport } from "../../net/transport.ts";
 import { certificateNames } from "../../sasl/external.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
-import { StreamError } from "../../stanza/stream-error.ts";
+import { type StreamCondition, StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
 import { asError } from "../../util/errors.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
@@ -34,9 +34,32 @@ export type Negotiated =
   | {
       readonly kind: "failed";
       readonly error: StanzaError;
+      /** True when the peer, or we, will not have it: trying again later is of no use. */
+      readonly isRefusal: boolean;
       /** True when the peer broke off because EXTERNAL failed: without it, it may go better. */
       readonly withoutExternal: boolean;
     };
+
+/** Stream errors by which a peer says that it will not have us: it is not the host, or we may not. */
+const REFUSALS: ReadonlySet<StreamCondition> = new Set<StreamCondition>([
+  "host-unknown",
+  "host-gone",
+  "not-authorized",
+  "policy-violation",
+  "invalid-namespace",
+  "invalid-from",
+  "improper-addressing",
+  "unsupported-version",
+]);
+
+/** Conditions of a dialback error (XEP-0220 §2.5) that say the same. */
+const DIALBACK_REFUSALS: ReadonlySet<string> = new Set([
+  "item-not-found",
+  "not-allowed",
+  "not-authorized",
+  "forbidden",
+  "policy-violation",
+]);
 
 /** Who talks to whom, and what for. */
 export interface NegotiationOptions {
@@ -85,7 +108,7 @@ class Negotiation implements StreamHandler {
 
   onHeader(header: StreamHeader): void {
     if (this.#step === "done") return;
-    if (header.xmlns !== NS.server) return this.#fail("not a server stream", new StreamError("invalid-namespace"));
+    if (header.xmlns !== NS.server) return this.#refuse("not a server stream", new StreamError("invalid-namespace"));
     this.#streamId = header.id ?? "";
     if (header.dialback) this.#peerSpeaksDialback = true;
     const modern = header.version !== undefined && !header.version.startsWith("0.");
@@ -113,7 +136,9 @@ class Negotiation implements StreamHandler {
   }
 
   onClosed(end: StreamEnd): void {
-    this.#fail(end.fault?.condition ?? end.error?.message ?? "the peer closed the connection");
+    const condition = end.fault?.condition;
+    if (condition !== undefined && REFUSALS.has(condition)) return this.#refuse(condition);
+    return this.#fail(condition ?? end.error?.message ?? "the peer closed the connection");
   }
 
   #onFeatures(features: Element): void {
@@ -130,7 +155,7 @@ class Negotiation implements StreamHandler {
   }
 
   async #onTls(element: Element): Promise<void> {
-    if (element.getName() !== "proceed") return this.#fail("the peer refused TLS");
+    if (element.getName() !== "proceed") return this.#refuse("the peer refused TLS");
     this.#step = "features";
     const { certificates } = this.#context;
     const { local, remote } = this.#options;
@@ -150,10 +175,10 @@ class Negotiation implements StreamHandler {
     const { local, remote, purpose } = this.#options;
     const tls = this.#stream.transport.tls;
     if (config.require_tls && tls === undefined) {
-      return this.#fail("TLS is required and the peer has none", new StreamError("policy-violation"));
+      return this.#refuse("TLS is required and the peer has none", new StreamError("policy-violation"));
     }
     if (config.dialback === "deny" && !certificateNames(tls, remote)) {
-      return this.#fail(`the certificate is not valid for ${remote}`, new StreamError("not-authorized"));
+      return this.#refuse(`the certificate is not valid for ${remote}`, new StreamError("not-authorized"));
     }
     if (purpose.kind === "verify") {
       this.#step = "answer";
@@ -171,7 +196,7 @@ class Negotiation implements StreamHandler {
   #dialBack(): void {
     const { local, remote } = this.#options;
     if (!this.#peerSpeaksDialback) {
-      return this.#fail("the peer offers no way to authenticate", new StreamError("unsupported-feature"));
+      return this.#refuse("the peer offers no way to authenticate", new StreamError("unsupported-feature"));
     }
     this.#step = "answer";
     const key = this.#context.keys.make(remote, local, this.#streamId);
@@ -200,8 +225,10 @@ class Negotiation implements StreamHandler {
   #onResult(element: Element): void {
     if (this.#options.purpose.kind !== "send" || !this.#isOurs(element)) return;
     if (element.attrs.type === "valid") return this.#ready();
-    const why = element.attrs.type === "error" ? dialbackError(element) : "the key was not accepted";
-    this.#fail(`dialback failed: ${why}`);
+    if (element.attrs.type !== "error") return this.#refuse("dialback failed: the key was not accepted");
+    const why = dialbackError(element);
+    if (DIALBACK_REFUSALS.has(why)) this.#refuse(`dialback failed: ${why}`);
+    else this.#fail(`dialback failed: ${why}`);
   }
 
   #onVerify(element: Element): void {
@@ -221,19 +248,24 @@ class Negotiation implements StreamHandler {
     this.#end({ kind: "ready", stream: this.#stream, handler: this.#handler, sm: this.#sm });
   }
 
-  #fail(reason: string, fault?: StreamError): void {
+  #refuse(reason: string, fault?: StreamError): void {
+    this.#fail(reason, fault, true);
+  }
+
+  #fail(reason: string, fault?: StreamError, isRefusal = false): void {
     if (this.#isDone()) return;
     const { local, remote } = this.#options;
     this.#context.log.info({ local, remote, reason }, "s2s: no stream");
     const error = new StanzaError("remote-server-timeout", reason);
-    this.#end({ kind: "failed", error, withoutExternal: this.#externalFailed });
+    this.#end({ kind: "failed", error, isRefusal, withoutExternal: this.#externalFailed });
     const timeoutMs = this.#context.config.close_timeout;
     void this.#stream.close(fault === undefined ? { timeoutMs } : { error: fault, timeoutMs });
   }
 
   #aborted = (): void => {
     if (this.#isDone()) return;
-    this.#end({ kind: "failed", error: new StanzaError("remote-server-timeout"), withoutExternal: false });
+    const error = new StanzaError("remote-server-timeout");
+    this.#end({ kind: "failed", error, isRefusal: false, withoutExternal: false });
     this.#stream.destroy();
   };
 

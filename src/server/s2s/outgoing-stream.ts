@@ -209,7 +209,7 @@ export class OutgoingStream implements StreamHandler {
     const before = this.#window.proved;
     const h = parseH(element.attrs.h);
     if (h === undefined || !this.#window.acknowledge(h, (owed) => this.#proved(owed, "sm-ack"))) {
-      const error = new StreamError("undefined-condition", `handled-count-too-high: sent ${this.#window.sent}`);
+      const error = StreamError.handledCountTooHigh(h ?? 0, this.#window.sent);
       // Whatever the peer counts, its closing tag proves nothing any more.
       this.#closing = "by-peer";
       this.#owner.onClosing();

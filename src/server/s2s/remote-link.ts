@@ -1,6 +1,7 @@
 // Everything on its way from one local host to one remote domain: the queue, the stream if there is one, and what to do
 // when there is none. It dials on demand, backs off after a failure, and knows the fate of what a broken stream took
-// with it. Links know nothing of each other.
+// with it; what a domain does not take for longer goes to its lane of the journal, and comes from there again. Links know
+// nothing of each other.
 
 import type { Evidence } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
@@ -12,6 +13,8 @@ import type { S2sContext } from "./context.ts";
 import type { DialGate } from "./dial-gate.ts";
 import { unreachable } from "./elements.ts";
 import type { Fates, Owed } from "./fates.ts";
+import type { JournalLane } from "./journal-lane.ts";
+import { treatmentOf } from "./journal-treatment.ts";
 import { type Negotiated, negotiate } from "./negotiation.ts";
 import { OutgoingStream, type StreamOwner } from "./outgoing-stream.ts";
 import type { Pings } from "./pings.ts";
@@ -34,6 +37,12 @@ const MAX_BREAKS = 3;
 const MAX_BROKEN = 2;
 const MAX_BROKEN_PRESENCE = 8;
 
+/** How many streams may break while the same stanza of the journal is the first without proof; then it comes back. */
+const MAX_BROKEN_FIRST = 5;
+
+/** How many stanzas of the journal may lack proof on a stream before more are read from the disk. */
+const JOURNAL_WINDOW = 500;
+
 /** How many times the bounds of the queue unavailable presence may use. */
 const UNAVAILABLE_ROOM = 10;
 
@@ -48,6 +57,15 @@ export interface RemoteLinkOptions {
   readonly fates: Fates;
   readonly pings: Pings;
   readonly gate: DialGate;
+  /** What waits in the journal from this host to this domain; without one nothing does. */
+  readonly lane?: JournalLane | undefined;
+}
+
+/** Why there is no stream. */
+interface LinkFailure {
+  readonly error: StanzaError;
+  /** Trying again later is of no use: what waits goes back. */
+  readonly isFinal: boolean;
 }
 
 /** The way from one local host to one remote domain. */
@@ -64,7 +82,11 @@ export class RemoteLink implements StreamOwner {
   #failures = 0;
   #breaks = 0;
   #failedAt = 0;
-  #lastError = new StanzaError("remote-server-timeout");
+  #lastFailure: LinkFailure = temporary();
+  #lane: JournalLane | undefined;
+  /** What was read from the journal and not written to the stream yet: it goes before the queue. */
+  #fromJournal: Owed[] = [];
+  #isReading = false;
   #backOff: WheelTimeout | undefined;
   #dialling: AbortController | undefined;
   #flushing = false;
@@ -82,6 +104,8 @@ export class RemoteLink implements StreamOwner {
     this.#fates = options.fates;
     this.#returning = new ReturnQueue(options.context.clock, options.fates);
     this.#queue = new SendQueue(options.context.config.max_queue, options.context.config.max_queue_size);
+    this.#lane = options.lane;
+    if (this.#lane !== undefined) this.#lane.onReady = () => this.wake();
   }
 
   get state(): LinkState {
@@ -90,7 +114,7 @@ export class RemoteLink implements StreamOwner {
 
   /** How many stanzas wait to be written. */
   get queued(): number {
-    return this.#queue.length;
+    return this.#queue.length + this.#fromJournal.length;
   }
 
   /** How many were written and lack proof. */
@@ -100,21 +124,22 @@ export class RemoteLink implements StreamOwner {
 
   /** How many have no fate yet. */
   get outstanding(): number {
-    return this.queued + this.unproved + this.#returning.length;
+    return this.queued + this.unproved + this.#returning.length + (this.#lane?.writing ?? 0);
   }
 
   /** Whether it holds nothing worth keeping, `now`: the memory of failures is kept for a while. */
   isDisposable(now: number): boolean {
     const remembers =
       this.#failures > 0 && now - this.#failedAt < this.#context.config.retry_delay * MAX_BACKOFF_FACTOR;
-    return this.#state === "idle" && !remembers && this.outstanding === 0;
+    return this.#state === "idle" && !remembers && this.outstanding === 0 && (this.#lane?.length ?? 0) === 0;
   }
 
-  /** Takes over a stanza, which will have its fate whatever happens. */
-  send(owed: Owed): void {
+  /** Takes over a stanza, which will have its fate whatever happens. Resolves when it is on the disk, if it goes there. */
+  send(owed: Owed): void | Promise<void> {
     const stream = this.#stream;
+    if (this.#lane?.isAhead && this.#keeps && treatmentOf(owed.stanza) === "keep") return this.#lane.add(owed);
     if ((this.#state === "backing-off" && !this.#outlastsFailure(owed)) || (this.#refusing && stream === undefined)) {
-      return this.#fates.giveBackOrLose(owed, this.#lastError);
+      return this.#giveUp(owed, this.#lastFailure);
     }
     // An unavailable presence that is refused leaves a ghost behind, and there is one at most for each resource and
     // contact: it has room of its own.
@@ -131,6 +156,25 @@ export class RemoteLink implements StreamOwner {
     if (this.#state === "idle") this.#dial();
   }
 
+  /** As `send`, but a stanza that could be lost in a crash is on the disk first. Resolves when it is taken over. */
+  sendLogged(owed: Owed): void | Promise<void> {
+    const lane = this.#lane;
+    if (lane === undefined || lane.isAhead || this.#refusing || this.#state === "backing-off") return this.send(owed);
+    return lane.log(owed).then(() => this.send(owed));
+  }
+
+  /** Something in the journal is ready to be sent. */
+  wake(): void {
+    if (this.#stream !== undefined) this.#flush();
+    else if (this.#state === "idle" && !this.#refusing && this.#mayReadJournal) this.#dial();
+  }
+
+  /** Ends the back-off: dials for what waits at once. */
+  retry(): void {
+    if (this.#state === "backing-off" && !this.#refusing) this.#endBackOff();
+    else this.wake();
+  }
+
   /** Going down: what waits is dialled for at once, back-off or not, and proof is asked for without delay. */
   hurry(answerMs: number): void {
     this.#drainAnswerMs = answerMs;
@@ -143,8 +187,15 @@ export class RemoteLink implements StreamOwner {
     this.#refusing = true;
     this.#dialling?.abort();
     this.#backOff?.cancel();
-    if (this.#stream !== undefined) return;
-    this.#returning.add(this.#queue.takeAll(), new StanzaError("remote-server-timeout", "the server is shutting down"));
+    if (this.#stream === undefined) this.#giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
+  }
+
+  /** No more time: what has no proof goes to the journal, if it is of the kind. */
+  giveUpRest(): void {
+    this.stopDialling();
+    this.#returning.hurry();
+    this.#putBack(this.#stream?.abandon() ?? [], temporary("the server is shutting down"));
+    this.#giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
   }
 
   /** Closes the stream in order; resolves when it is over. Nothing is dialled any more. */
@@ -163,14 +214,17 @@ export class RemoteLink implements StreamOwner {
     this.#dialling?.abort();
     this.#backOff?.cancel();
     this.#returning.loseAll();
-    for (const owed of this.#queue.takeAll()) this.#fates.lose(owed);
-    for (const owed of this.#stream?.abandon() ?? []) this.#fates.lose(owed);
+    const left = [...(this.#stream?.abandon() ?? []), ...this.#takeRead(), ...this.#queue.takeAll()];
+    // What is on the disk comes again.
+    this.#lane?.putBack(left);
+    for (const owed of left) this.#fates.lose(owed);
   }
 
   onProved(owed: Owed, evidence: Evidence): void {
     this.#failures = 0;
     this.#breaks = 0;
     this.#fates.prove(owed, evidence);
+    if (this.#lane?.hasReady) this.#flush();
   }
 
   onRoom(): void {
@@ -198,8 +252,8 @@ export class RemoteLink implements StreamOwner {
     if (unproved.some(({ settled }) => !settled)) this.#breaks++;
     this.#recover(unproved);
     const isUseless = this.#breaks >= MAX_BREAKS && this.#drainAnswerMs === undefined;
-    if (this.#refusing || isUseless) this.#failed(new StanzaError("remote-server-timeout", "the stream broke"));
-    else if (this.#queue.length > 0) this.#redial();
+    if (this.#refusing || isUseless) this.#failed(temporary("the stream broke"));
+    else if (this.#queue.length > 0 || this.#mayReadJournal) this.#redial();
   }
 
   /**
@@ -208,17 +262,83 @@ export class RemoteLink implements StreamOwner {
    * changes nothing the second time; presence that it had not read and that did not go again would leave a ghost.
    */
   #recover(unproved: readonly Owed[]): void {
-    const error = new StanzaError("remote-server-timeout", "the stream broke before the stanza was acknowledged");
+    const failure = temporary("the stream broke before the stanza was acknowledged");
     const again: Owed[] = [];
+    const kept: Owed[] = [];
+    const first = unproved.find(({ settled }) => !settled);
     for (const owed of unproved) {
       if (owed.settled) continue;
       owed.broken++;
       const isPresence = owed.stanza.kind === "presence";
-      if (!isPresence && this.#fates.giveBack(owed, error)) continue;
-      if (this.#mayRetry(owed)) again.push(owed);
-      else this.#fates.giveBackOrLose(owed, error);
+      const isJournalled = owed.entry !== undefined || (this.#keeps && treatmentOf(owed.stanza) === "keep");
+      if (isJournalled && (this.#drainAnswerMs === undefined || !this.#mayRetry(owed))) {
+        if (owed === first && this.#isPoison(owed)) this.#fates.giveBackLate(owed, failure.error);
+        else kept.push(owed);
+      } else if (!isPresence && !isJournalled && this.#fates.giveBack(owed, failure.error)) continue;
+      else if (this.#mayRetry(owed)) again.push(owed);
+      else this.#giveUp(owed, failure);
     }
+    this.#putBack(kept, failure);
     if (again.length > 0) this.#queue.putBack(again);
+  }
+
+  /** Whether stream after stream broke on the very same stanza of the journal: others wait behind it. */
+  #isPoison({ entry, broken }: Owed): boolean {
+    if (this.#refusing || this.#drainAnswerMs !== undefined) return false;
+    if (entry === undefined) return broken >= MAX_BROKEN_FIRST;
+    return ++entry.broken >= MAX_BROKEN_FIRST;
+  }
+
+  /** What was written and not proved, and what was read from the journal for a stream that is gone, in their order. */
+  #putBack(written: readonly Owed[], failure: LinkFailure): void {
+    const all = [...written, ...this.#takeRead()];
+    this.#lane?.putBack(all);
+    for (const owed of all) if (!owed.settled) this.#giveUp(owed, failure);
+  }
+
+  #takeRead(): Owed[] {
+    const read = this.#fromJournal;
+    this.#fromJournal = [];
+    return read;
+  }
+
+  /** Whether the journal takes what this domain does not, now or when we go down. */
+  get #keeps(): boolean {
+    return this.#lane?.mayAdd === true && (this.#drainAnswerMs !== undefined || this.#lane.isForAbsence);
+  }
+
+  /** Whether the journal has something that is to go out now: what is on the disk can wait when we go down. */
+  get #mayReadJournal(): boolean {
+    return this.#lane?.hasReady === true && this.#drainAnswerMs === undefined && !this.#refusing;
+  }
+
+  /** It cannot be delivered now: it waits in the journal, or its sender is told, or it is of no use to anybody. */
+  #giveUp(owed: Owed, failure: LinkFailure): void | Promise<void> {
+    if (owed.settled) return undefined;
+    if (owed.entry !== undefined && !failure.isFinal) return this.#lane?.putBack([owed]);
+    const treatment = treatmentOf(owed.stanza);
+    const isKept = this.#keeps && !failure.isFinal;
+    if (isKept && treatment === "keep") return this.#lane?.add(owed);
+    const isLate = this.#drainAnswerMs !== undefined || owed.stanza.type === "unavailable";
+    if (isKept && treatment === "state" && isLate) return this.#lane?.add(owed);
+    if (this.#lane === undefined) return this.#fates.giveBackOrLose(owed, failure.error);
+    if (treatment === "keep") return this.#fates.giveBackLate(owed, failure.error);
+    if (this.#fates.giveBack(owed, failure.error)) return undefined;
+    if (treatment === "drop") return this.#fates.drop(owed);
+    return this.#fates.lose(owed);
+  }
+
+  #giveUpAll(list: readonly Owed[], failure: LinkFailure): void {
+    if (list.length === 0) return;
+    // Of several presences the last is what counts.
+    this.#queue.putBack(list);
+    const back: Owed[] = [];
+    for (const owed of this.#queue.takeAll()) {
+      // At once: what is sent from now on must not get into the journal before it.
+      if (this.#keeps && !failure.isFinal) void this.#giveUp(owed, failure);
+      else back.push(owed);
+    }
+    this.#returning.add(back, (owed) => void this.#giveUp(owed, failure));
   }
 
   #mayRetry(owed: Owed): boolean {
@@ -230,7 +350,7 @@ export class RemoteLink implements StreamOwner {
   /** Whether a stanza waits through a back-off. A contact that misses an unavailable presence is left with a ghost. */
   #outlastsFailure(owed: Owed): boolean {
     if (this.#refusing || this.#drainAnswerMs !== undefined || !isState(owed)) return false;
-    return this.#lastError.condition !== "remote-server-not-found" && owed.broken <= MAX_BROKEN_PRESENCE;
+    return this.#lastFailure.error.condition !== "remote-server-not-found" && owed.broken <= MAX_BROKEN_PRESENCE;
   }
 
   #redial(): void {
@@ -250,33 +370,38 @@ export class RemoteLink implements StreamOwner {
       .catch((thrown: unknown) => {
         const { local, remote } = this;
         this.#context.log.error({ local, remote, error: asError(thrown).message }, "s2s: dialling failed");
-        return new StanzaError("remote-server-timeout");
+        return temporary();
       })
       .then((result) => {
         this.#dialling = undefined;
-        if (result instanceof StanzaError) this.#failed(result);
+        if ("error" in result) this.#failed(result);
         else this.#opened(result);
       })
       .catch((thrown: unknown) => this.#context.log.error({ error: asError(thrown).message }, "s2s: link failed"));
   }
 
   /** Connects and negotiates; once more without EXTERNAL when that is what the peer broke off at. */
-  async #connect(signal: AbortSignal): Promise<Extract<Negotiated, { kind: "ready" }> | StanzaError> {
+  async #connect(signal: AbortSignal): Promise<Extract<Negotiated, { kind: "ready" }> | LinkFailure> {
     const leave = await this.#options.gate.enter(signal);
-    if (leave === undefined) return new StanzaError("remote-server-timeout");
+    if (leave === undefined) return temporary();
     try {
       for (let external = true; ; external = false) {
         this.#state = "dialling";
         const connected = await this.#context.connect(this.remote, this.local, signal);
-        if ("failure" in connected) return unreachable(connected.failure, connected.reason);
+        if ("failure" in connected) {
+          const { failure, reason } = connected;
+          return { error: unreachable(failure, reason), isFinal: failure === "not-found" };
+        }
         this.#state = "negotiating";
         const { context } = this.#options;
         const { local, remote } = this;
         const purpose = { kind: "send", external } as const;
         const result = await negotiate(connected.transport, { context, local, remote, purpose, signal });
         if (result.kind === "ready") return result;
-        const error = result.kind === "failed" ? result.error : new StanzaError("remote-server-timeout");
-        if (!(result.kind === "failed" && result.withoutExternal && external) || signal.aborted) return error;
+        if (result.kind !== "failed") return temporary();
+        if (!(result.withoutExternal && external) || signal.aborted) {
+          return { error: result.error, isFinal: result.isRefusal };
+        }
       }
     } finally {
       leave();
@@ -288,7 +413,7 @@ export class RemoteLink implements StreamOwner {
     const { local, remote } = this;
     if (this.#refusing) {
       void stream.close({ timeoutMs: context.config.close_timeout });
-      return this.#failed(new StanzaError("remote-server-timeout", "the server is shutting down"));
+      return this.#failed(temporary("the server is shutting down"));
     }
     this.#state = "open";
     const proof = sm ? "sm" : this.#pingsWork ? "ping" : "recycle";
@@ -302,14 +427,15 @@ export class RemoteLink implements StreamOwner {
 
   /** Writes what waits; after a batch the event loop has its turn first. */
   #flush(batch = BATCH): void {
-    if (this.#flushing) return;
+    if (this.#flushing || this.#isReading) return;
     const stream = this.#stream;
     for (let written = 0; stream?.writable && written < batch; written++) {
-      const owed = this.#queue.shift();
+      if (this.#fromJournal.length === 0 && this.#mayReadJournal) return this.#readJournal(stream);
+      const owed = this.#fromJournal.shift() ?? this.#queue.shift();
       if (owed === undefined) return;
       stream.write(owed);
     }
-    if (!stream?.writable || this.#queue.length === 0) return;
+    if (!stream?.writable || (this.queued === 0 && !this.#mayReadJournal)) return;
     this.#flushing = true;
     this.#context.clock.soon(() => {
       this.#flushing = false;
@@ -317,8 +443,25 @@ export class RemoteLink implements StreamOwner {
     });
   }
 
-  #failed(error: StanzaError): void {
-    this.#lastError = error;
+  /** Reads what waits in the journal and goes on; when much lacks proof already, not before some of it is proved. */
+  #readJournal(stream: OutgoingStream): void {
+    const lane = this.#lane;
+    if (lane === undefined || stream.unproved >= JOURNAL_WINDOW) return;
+    this.#isReading = true;
+    void lane.take().then((read) => {
+      this.#isReading = false;
+      if (this.#stream === undefined || this.#refusing) {
+        lane.putBack(read);
+        this.wake();
+        return;
+      }
+      this.#fromJournal.push(...read);
+      this.#flush();
+    });
+  }
+
+  #failed(failure: LinkFailure): void {
+    this.#lastFailure = failure;
     this.#failures++;
     this.#failedAt = this.#context.clock.now();
     this.#state = "backing-off";
@@ -328,8 +471,9 @@ export class RemoteLink implements StreamOwner {
       owed.broken++;
       (this.#outlastsFailure(owed) ? kept : back).push(owed);
     }
+    this.#giveUpAll(back, failure);
     this.#queue.putBack(kept);
-    this.#returning.add(back, error);
+    if (failure.isFinal && this.#mayReadJournal) void this.#lane?.returnAll(failure.error);
     if (this.#refusing) return;
     if (this.#drainAnswerMs !== undefined) {
       this.#drainRedials++;
@@ -344,13 +488,18 @@ export class RemoteLink implements StreamOwner {
     this.#backOff?.cancel();
     this.#backOff = undefined;
     this.#state = "idle";
-    if (this.#queue.length > 0) this.#dial();
+    if (this.#queue.length > 0 || this.#mayReadJournal) this.#dial();
   }
 
   /** Between half of `ms` and all of it. */
   #jittered(ms: number): number {
     return ms / 2 + this.#context.random.below(Math.max(1, Math.ceil(ms / 2)));
   }
+}
+
+/** A failure after which it is worth trying again. */
+function temporary(text?: string): LinkFailure {
+  return { error: new StanzaError("remote-server-timeout", text), isFinal: false };
 }
 
 /** Presence that says whether somebody is there; the latest is what counts. */

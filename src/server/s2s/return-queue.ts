@@ -1,18 +1,17 @@
-// Stanzas on their way back to their senders: a whole queue can come back at once, so the event loop has its turn after
-// each batch.
+// Stanzas that cannot be delivered now, on their way back to their senders or into the journal: a whole queue can come back
+// at once, so the event loop has its turn after each batch.
 
-import type { StanzaError } from "../../stanza/stanza-error.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Fates, Owed } from "./fates.ts";
 
-/** Stanzas returned in one go. */
+/** Stanzas taken in one go. */
 const BATCH = 200;
 
-/** Gives stanzas back, in order. */
+/** Takes stanzas, in order. */
 export class ReturnQueue {
   #clock: Clock;
   #fates: Fates;
-  #batches: { readonly owed: readonly Owed[]; next: number; readonly error: StanzaError }[] = [];
+  #batches: { readonly owed: readonly Owed[]; next: number; readonly giveUp: (owed: Owed) => void }[] = [];
 
   constructor(clock: Clock, fates: Fates) {
     this.#clock = clock;
@@ -26,24 +25,28 @@ export class ReturnQueue {
     return length;
   }
 
-  /** Returns `owed` to their senders with `error`; who cannot be told loses his. */
-  add(owed: readonly Owed[], error: StanzaError): void {
+  /** Calls `giveUp` with each of `owed`, after those that came before. */
+  add(owed: readonly Owed[], giveUp: (owed: Owed) => void): void {
     if (owed.length === 0) return;
-    this.#batches.push({ owed, next: 0, error });
+    this.#batches.push({ owed, next: 0, giveUp });
     if (this.#batches.length === 1) this.#returnSome();
+  }
+
+  /** Takes what is left at once. */
+  hurry(): void {
+    for (const { owed, next, giveUp } of this.#batches.splice(0)) for (const each of owed.slice(next)) giveUp(each);
   }
 
   /** Loses what is left. */
   loseAll(): void {
-    for (const { owed, next } of this.#batches) for (const each of owed.slice(next)) this.#fates.lose(each);
-    this.#batches = [];
+    for (const { owed, next } of this.#batches.splice(0)) for (const each of owed.slice(next)) this.#fates.lose(each);
   }
 
   #returnSome(): void {
     const batch = this.#batches[0];
     if (batch === undefined) return;
     const end = Math.min(batch.next + BATCH, batch.owed.length);
-    while (batch.next < end) this.#fates.giveBackOrLose(batch.owed[batch.next++] as Owed, batch.error);
+    while (batch.next < end) batch.giveUp(batch.owed[batch.next++] as Owed);
     if (batch.next === batch.owed.length) this.#batches.shift();
     if (this.#batches.length > 0) this.#clock.soon(() => this.#returnSome());
   }

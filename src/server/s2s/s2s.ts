@@ -23,8 +23,11 @@ import { DialGate } from "./dial-gate.ts";
 import { DialbackKeys } from "./dialback-keys.ts";
 import { DialbackVerifier } from "./dialback-verifier.ts";
 import { Drain } from "./drain.ts";
-import { Fates } from "./fates.ts";
+import { Fates, type Owed } from "./fates.ts";
 import { IncomingStream } from "./incoming-stream.ts";
+import { Journal, type JournalStatus, type JournalSurroundings } from "./journal.ts";
+import { JournalDesk } from "./journal-desk.ts";
+import { treatmentOf } from "./journal-treatment.ts";
 import { Pings } from "./pings.ts";
 import { type LinkState, RemoteLink } from "./remote-link.ts";
 
@@ -48,6 +51,10 @@ export interface S2sOptions {
   readonly deliver: (stanza: Stanza) => void | Promise<void>;
   /** Tells a sender; false when nobody was there to be told. */
   readonly returnToSender: (stanza: Stanza, error: StanzaError) => boolean;
+  /** Tells a sender wherever he is now, or when he comes; false when that cannot be. */
+  readonly returnLate?: (stanza: Stanza, error: StanzaError) => Promise<boolean>;
+  /** What a journal needs; without it there is none, and what cannot be delivered comes back at once. */
+  readonly journal?: JournalSurroundings;
 }
 
 /** One link, as `status` tells of it. */
@@ -89,6 +96,8 @@ export class S2s {
   #drain: Drain | undefined;
   #drained: Promise<void> | undefined;
   #destroyed = false;
+  #ended: Promise<void> | undefined;
+  #journal: Journal | undefined;
 
   constructor(options: S2sOptions) {
     const { config, hosts, clock, random, log, network, resolver, certificates, obligations, deliver } = options;
@@ -110,7 +119,12 @@ export class S2s {
       deliver,
     };
     const onSettled = (): void => this.#drain?.check();
-    this.#fates = new Fates({ obligations, returnToSender: options.returnToSender, onSettled });
+    const { returnToSender, returnLate } = options;
+    const wallTime = (): number => clock.wallTime();
+    this.#fates = new Fates({ obligations, returnToSender, returnLate, wallTime, log, onSettled });
+    if (options.journal !== undefined && config.journal !== "off") {
+      this.#journal = new Journal({ ...options.journal, config, clock, wheel, log, fates: this.#fates });
+    }
     this.#pings = new Pings(random);
     this.#gate = new DialGate(config.max_dials, wheel);
     this.#verifier = new DialbackVerifier(this.#context);
@@ -124,7 +138,17 @@ export class S2s {
         option: "s2s.listen",
       })),
     );
+    await this.#journal?.open();
     this.#sweep = this.#context.wheel.add(SWEEP_MS, () => this.#forgetIdleLinks());
+  }
+
+  /**
+   * Takes up what earlier lives left in the journal: once nobody else has it in hand, and it is known again who is there.
+   * Resolves when it has been read; never rejects.
+   */
+  async takeUpJournal(): Promise<void> {
+    await this.#journal?.load();
+    this.#wakeLanes();
   }
 
   /** Where it listens, as `host:port`. */
@@ -133,20 +157,27 @@ export class S2s {
   }
 
   /**
-   * Takes over a stanza whose `to` is at another domain and whose `from` is at one of our hosts. It never waits: what
-   * does not fit comes back as an error.
+   * Takes over a stanza whose `to` is at another domain and whose `from` is at one of our hosts. It never waits for another
+   * server: what does not fit comes back as an error. With `journal_before_ack` it resolves when the stanza is on the disk.
    */
-  send(stanza: Stanza): void {
+  send(stanza: Stanza): void | Promise<void> {
     if (stanza.to === undefined) return;
     const local = stanza.from.domain;
     const remote = stanza.to.domain;
     const owed = this.#fates.take(stanza, remote);
-    if (this.#destroyed || !this.#options.config.enabled || !this.#context.hosts.has(local)) {
+    const { config } = this.#options;
+    if (!config.enabled || !this.#context.hosts.has(local)) {
       return this.#fates.giveBackOrLose(owed, new StanzaError("remote-server-not-found"));
     }
+    if (this.#destroyed) return this.#keepOrLose(owed, local, remote);
     const link = this.#link(local, remote);
     if (link instanceof StanzaError) return this.#fates.giveBackOrLose(owed, link);
-    link.send(owed);
+    if (!config.journal_before_ack) {
+      void link.send(owed);
+      return;
+    }
+    if (this.#journal?.isOpen !== true || treatmentOf(stanza) !== "keep") return link.send(owed);
+    return link.sendLogged(owed);
   }
 
   /** Looks at an IQ result or error for one of our hosts; true when it answered a question of ours. */
@@ -217,7 +248,29 @@ export class S2s {
     return this.#listeners.passable;
   }
 
-  /** Ends everything now; what has no fate is lost by name. */
+  /**
+   * Ends everything, and writes what has no proof to the journal, for which it has `ms`; what is not written then is lost
+   * by name. Resolves when nothing more will be written.
+   */
+  end(ms: number): Promise<void> {
+    this.#ended ??= this.#end(ms);
+    return this.#ended;
+  }
+
+  async #end(ms: number): Promise<void> {
+    const journal = this.#journal;
+    if (journal?.isOpen === true) {
+      for (const link of this.#links.values()) link.giveUpRest();
+      const limit = new AbortController();
+      const late = this.#options.clock.sleep(ms, limit.signal);
+      await Promise.race([journal.settled(), late]);
+      limit.abort();
+      journal.close();
+    }
+    this.destroy();
+  }
+
+  /** Ends everything now; what has no fate is lost by name, but for what is on its way into the journal: see `end`. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
@@ -239,6 +292,17 @@ export class S2s {
     return { outgoing, incoming: this.#incoming.size, queued: this.#fates.outstanding };
   }
 
+  /** What waits in the journal; undefined when there is none. */
+  get journal(): JournalStatus | undefined {
+    return this.#journal?.status();
+  }
+
+  /** What operators can do with the journal; undefined when there is none. */
+  get journalDesk(): JournalDesk | undefined {
+    if (this.#journal?.isOpen !== true) return undefined;
+    return new JournalDesk(this.#journal, (remote) => this.#retry(remote));
+  }
+
   /** Every link, for operators. */
   links(): readonly LinkStatus[] {
     return Array.from(this.#links.values(), ({ local, remote, state, queued, unproved }) => {
@@ -255,6 +319,7 @@ export class S2s {
       fates: this.#fates,
       links: this.#links,
       incoming: this.#incoming,
+      journal: this.#journal,
       closeListeners: () => this.#listeners.close(),
     });
     this.#drain = drain;
@@ -269,8 +334,9 @@ export class S2s {
     if (this.#drain?.isFinal) return new StanzaError("remote-server-timeout", "the server is shutting down");
     if (this.#links.size >= MAX_LINKS)
       return new StanzaError("resource-constraint", "too many other servers are in use");
-    const options = { context: this.#context, local, remote, fates: this.#fates, pings: this.#pings, gate: this.#gate };
-    const link = new RemoteLink(options);
+    const lane = this.#journal?.lane(local, remote);
+    const { fates, pings, gate } = { fates: this.#fates, pings: this.#pings, gate: this.#gate };
+    const link = new RemoteLink({ context: this.#context, local, remote, fates, pings, gate, lane });
     this.#links.set(name, link);
     this.#drain?.hurry(link);
     return link;
@@ -310,7 +376,43 @@ export class S2s {
 
   #forgetIdleLinks(): void {
     const now = this.#context.clock.now();
-    for (const [name, link] of this.#links) if (link.isDisposable(now)) this.#links.delete(name);
+    for (const [name, link] of this.#links) {
+      if (!link.isDisposable(now)) continue;
+      this.#links.delete(name);
+      this.#journal?.forget(link.local, link.remote);
+    }
+    this.#wakeLanes();
     this.#sweep?.restart();
+  }
+
+  /** Sees to it that there is a link for everything that waits. */
+  #wakeLanes(): void {
+    if (this.#destroyed || this.#drain !== undefined) return;
+    for (const { local, remote } of this.#journal?.lanes() ?? []) {
+      // A host that is not served any more has nobody who could say who we are.
+      if (!this.#context.hosts.has(local)) continue;
+      const link = this.#link(local, remote);
+      if (link instanceof RemoteLink) link.wake();
+    }
+  }
+
+  /** Dials at once for what waits for a domain; returns for how many hosts of ours something does. */
+  #retry(remote: string): number {
+    let count = 0;
+    for (const lane of this.#journal?.lanes() ?? []) {
+      if (lane.remote !== remote || !this.#context.hosts.has(lane.local)) continue;
+      const link = this.#link(lane.local, remote);
+      if (!(link instanceof RemoteLink)) continue;
+      link.retry();
+      count++;
+    }
+    return count;
+  }
+
+  /** It came when no stream can be had any more. */
+  #keepOrLose(owed: Owed, local: string, remote: string): void {
+    const isKept = this.#journal?.isOpen === true && ["keep", "state"].includes(treatmentOf(owed.stanza));
+    if (isKept) void this.#journal?.lane(local, remote).add(owed);
+    else this.#fates.giveBackOrLose(owed, new StanzaError("remote-server-not-found"));
   }
 }

@@ -8,6 +8,7 @@ import type { Stanza, StanzaKind } from "../../../../src/stanza/stanza.ts";
 import { StanzaError } from "../../../../src/stanza/stanza-error.ts";
 import { MemoryStore } from "../../../../src/store/memory.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import { silentLog } from "../../../../src/util/log.ts";
 import { systemRandom } from "../../../../src/util/random.ts";
 import { TimerWheel } from "../../../../src/util/timer-wheel.ts";
 import { stanza as makeStanza } from "../../../support/stanzas.ts";
@@ -50,6 +51,8 @@ describe("the queue of a link", () => {
     settled: false,
     written: false,
     standsInFor: undefined,
+    at: 0,
+    entry: undefined,
   });
 
   it("is bounded by count and by size", () => {
@@ -84,6 +87,8 @@ describe("the queue of a link", () => {
       obligations: { settle: (domain, fate) => settled.push(`${domain} ${fate}`) },
       returnToSender: () => false,
       onSettled: () => undefined,
+      wallTime: () => 0,
+      log: silentLog,
     });
     const queue = new SendQueue(100, 100_000);
     const older = fates.take(stanza("presence", "a@a.test/x", "b@b.test"), "b.test");
@@ -106,6 +111,8 @@ describe("fates", () => {
       obligations: { settle: (domain, fate, { subject: _, ...detail }) => settled.push([domain, fate, detail]) },
       returnToSender: () => present,
       onSettled: () => undefined,
+      wallTime: () => 0,
+      log: silentLog,
     });
     const error = new StanzaError("remote-server-timeout");
     fates.giveBackOrLose(fates.take(stanza("message", "a@a.test/x", "b@b.test", { id: "1" }), "b.test"), error);

@@ -1,0 +1,405 @@
+// The journal of what other servers have not taken: stanzas that wait on the disk, because a domain is away for longer or
+// because we went down before it had said that it has them. Knows what is written, what may be, and what is to be deleted;
+// the order in which one domain's stanzas wait is journal-lane.ts's matter, when they go out is the link's.
+
+import type { Config } from "../../config/schema.ts";
+import type { Jid } from "../../jid/jid.ts";
+import { delayed } from "../../stanza/delay.ts";
+import { parseStanza } from "../../stanza/parse-stanza.ts";
+import { StanzaError } from "../../stanza/stanza-error.ts";
+import type { Store, Value, Write } from "../../store/store.ts";
+import type { Clock } from "../../util/clock.ts";
+import { asError } from "../../util/errors.ts";
+import type { Logger } from "../../util/log.ts";
+import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
+import { formatDuration } from "../../util/units.ts";
+import type { Fates, Owed } from "./fates.ts";
+import { JournalLane } from "./journal-lane.ts";
+import {
+  DAMAGED,
+  type DamagedRecord,
+  isDamaged,
+  JOURNAL,
+  JOURNAL_HEAD,
+  type JournalRecord,
+  readRecord,
+  readRecords,
+  recordKey,
+  recordValue,
+  stanzaOf,
+} from "./journal-records.ts";
+import { stateKey } from "./journal-treatment.ts";
+
+/** What the journal asks of the rest of the server. */
+export interface JournalSurroundings {
+  readonly store: Store;
+  /** Whether contacts are to see this resource as available now. */
+  isAvailable(full: Jid): boolean;
+}
+
+export interface JournalOptions extends JournalSurroundings {
+  readonly config: Config["s2s"];
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly log: Logger;
+  readonly fates: Fates;
+}
+
+/** Where an entry is: on its way to the disk, on it, on it and handed to a stream, or not in the journal any more. */
+type EntryPlace = "writing" | "waiting" | "out" | "gone";
+
+/** A stanza in the journal; its text is on the disk only. */
+export interface JournalEntry {
+  readonly lane: JournalLane;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly at: number;
+  readonly until: number;
+  readonly size: number;
+  /** For presence, of which the last alone counts: of whom to whom. */
+  readonly state: string | undefined;
+  place: EntryPlace;
+  /** How many streams broke while it was the first that lacked proof. */
+  broken: number;
+}
+
+/** What the journal says of itself. */
+export interface JournalStatus {
+  readonly mode: Config["s2s"]["journal"];
+  /** Stanzas in it. */
+  readonly waiting: number;
+  /** Their size in characters. */
+  readonly size: number;
+  /** How many there are for each domain; those with the most first, a hundred at most. */
+  readonly domains: Readonly<Record<string, number>>;
+}
+
+interface Writing {
+  readonly entry: JournalEntry;
+  readonly text: string;
+  readonly done: (error: Error | undefined) => void;
+}
+
+/** Records in one transaction: a bound on how long the event loop is busy with them. */
+const BATCH = 500;
+/** How long a proved entry may stay on the disk: a crash within that time sends it again. */
+const DELETE_MS = 500;
+/** How often it is looked for what has waited too long. */
+const SWEEP_MS = 30_000;
+/** How many pairs of a local host and a domain may have something waiting: each is dialled again and again. */
+const MAX_LANES = 5_000;
+const MAX_NAMED = 100;
+
+/** The journal. */
+export class Journal {
+  readonly mode: Config["s2s"]["journal"];
+  #options: JournalOptions;
+  #lanes = new Map<string, JournalLane>();
+  #epoch: number | undefined;
+  #seq = 0;
+  #count = 0;
+  #size = 0;
+  #writings: Writing[] = [];
+  #others: Write[] = [];
+  #running: Promise<void> | undefined;
+  #later: WheelTimeout | undefined;
+  #sweep: WheelTimeout | undefined;
+  #isClosed = false;
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.mode = options.config.journal;
+  }
+
+  /** Whether anything can be written. */
+  get isOpen(): boolean {
+    return this.#epoch !== undefined && !this.#isClosed && this.mode !== "off";
+  }
+
+  /** How many stanzas are in it. */
+  get count(): number {
+    return this.#count;
+  }
+
+  get fates(): Fates {
+    return this.#options.fates;
+  }
+
+  /** Takes a number for this life of the server. Never rejects: without one nothing is written, and the log says so. */
+  async open(): Promise<void> {
+    const { store, log, wheel } = this.#options;
+    if (this.mode === "off") return;
+    try {
+      const last = await store.get(JOURNAL_HEAD, ["epoch"]);
+      const epoch = typeof last === "number" && Number.isSafeInteger(last) ? last + 1 : 1;
+      await store.put(JOURNAL_HEAD, ["epoch"], epoch);
+      await store.flushed();
+      this.#epoch = epoch;
+      this.#sweep = wheel.add(SWEEP_MS, () => this.#expire());
+    } catch (thrown) {
+      log.error({ err: asError(thrown) }, "s2s: the journal cannot be used");
+    }
+  }
+
+  /**
+   * Takes in what earlier lives left; those who wait for it are told. Once nobody else has the entries in hand any more.
+   * Never rejects: what cannot be read is logged.
+   */
+  async load(): Promise<void> {
+    const { store, log } = this.#options;
+    if (!this.isOpen) return;
+    let loaded = 0;
+    try {
+      for await (const { value, record } of readRecords(store)) {
+        if (isDamaged(record)) this.#setAside(record, value);
+        else if (record.epoch !== this.#epoch) {
+          this.#adopt(record);
+          loaded++;
+        }
+      }
+    } catch (thrown) {
+      log.error({ err: asError(thrown), loaded }, "s2s: the journal cannot be read to its end");
+    }
+    for (const lane of this.#lanes.values()) lane.sort();
+    if (loaded > 0) log.info({ stanzas: loaded, domains: this.#lanes.size }, "s2s: stanzas of the last run wait");
+  }
+
+  /** The lanes in which something waits. */
+  *lanes(): Generator<JournalLane> {
+    for (const lane of this.#lanes.values()) if (lane.length > 0) yield lane;
+  }
+
+  /** The store that it is in. */
+  get store(): Store {
+    return this.#options.store;
+  }
+
+  /** The lane from a local host to a domain; made when there is none. */
+  lane(local: string, remote: string): JournalLane {
+    const name = `${local} ${remote}`;
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      lane = new JournalLane(this, local, remote);
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  /** Forgets a lane that nobody uses any more, if nothing is in it. */
+  forget(local: string, remote: string): void {
+    const name = `${local} ${remote}`;
+    if (this.#lanes.get(name)?.length === 0) this.#lanes.delete(name);
+  }
+
+  /** Makes an entry; undefined when there is no room for it. */
+  entryFor(lane: JournalLane, owed: Owed): JournalEntry | undefined {
+    if (!this.isOpen || this.#epoch === undefined) return undefined;
+    const { config } = this.#options;
+    const state = stateKey(owed.stanza);
+    if (this.#count >= config.journal_max || this.#size + owed.size > config.journal_max_size) return undefined;
+    // One presence for each pair at most: whoever is not told that somebody is gone sees a ghost.
+    const isFull =
+      lane.length >= config.journal_max_per_domain || lane.size + owed.size > config.journal_max_size_per_domain;
+    if (state === undefined && isFull) return undefined;
+    if (lane.length === 0 && this.#busyLanes() >= MAX_LANES) return undefined;
+    const { at } = owed;
+    const until = at + config.journal_lifetime;
+    const { size } = owed;
+    return this.#counted({
+      lane,
+      epoch: this.#epoch,
+      seq: ++this.#seq,
+      at,
+      until,
+      size,
+      state,
+      place: "writing",
+      broken: 0,
+    });
+  }
+
+  /** Writes an entry; `done` is told when it is on the disk, or why not. */
+  write(entry: JournalEntry, text: string, done: (error: Error | undefined) => void): void {
+    this.#writings.push({ entry, text, done });
+    this.#running ??= this.#run();
+  }
+
+  /** The entry is not in the journal any more: it is deleted from the disk soon. */
+  remove(entry: JournalEntry): void {
+    if (entry.place === "gone") return;
+    entry.place = "gone";
+    this.#count--;
+    this.#size -= entry.size;
+    entry.lane.onRemoved(entry);
+    this.erase(entry);
+  }
+
+  /** Deletes an entry's record soon. */
+  erase(entry: JournalEntry): void {
+    this.#others.push({ op: "delete", collection: JOURNAL, key: recordKey(placeOf(entry)) });
+    this.#writeSoon();
+  }
+
+  /** Whether presence says what is true now. */
+  isTrue(owed: Owed): boolean {
+    const { from, type } = owed.stanza;
+    return this.#options.isAvailable(from) === (type === "available");
+  }
+
+  /**
+   * Reads the stanzas of entries, in order, with the time at which they came (XEP-0203). What cannot be read is set aside,
+   * what has waited too long goes back, and presence that is not true any more is dropped: they are not in the answer.
+   * Rejects when the store cannot be read.
+   */
+  async read(entries: readonly JournalEntry[]): Promise<Owed[]> {
+    const { store, fates, clock } = this.#options;
+    const values = await Promise.all(entries.map((entry) => store.get(JOURNAL, recordKey(placeOf(entry)))));
+    const now = clock.wallTime();
+    const found: Owed[] = [];
+    for (const [index, entry] of entries.entries()) {
+      // Dropped by an operator meanwhile.
+      if (entry.place === "gone") continue;
+      const value = values[index];
+      const record = value === undefined ? undefined : readRecord(recordKey(placeOf(entry)), value);
+      const stanza = record === undefined || isDamaged(record) ? undefined : stanzaOf(record);
+      if (stanza === undefined) {
+        const why = record !== undefined && isDamaged(record) ? record.why : "it holds no stanza for that domain";
+        this.#setAside({ key: recordKey(placeOf(entry)), why }, value ?? null);
+        this.#dropEntry(entry);
+        continue;
+      }
+      const owed = fates.take(delayed(stanza, entry.lane.local, entry.at), entry.lane.remote);
+      owed.entry = entry;
+      owed.at = entry.at;
+      if (entry.state !== undefined && (entry.until <= now || !this.isTrue(owed))) fates.drop(owed);
+      else if (entry.until <= now) fates.giveBackLate(owed, this.#expired());
+      else found.push(owed);
+    }
+    return found;
+  }
+
+  /** The store could not be read. */
+  unreadable({ remote }: JournalLane, thrown: unknown): void {
+    this.#options.log.error({ remote, err: asError(thrown) }, "s2s: the journal cannot be read");
+  }
+
+  /** Resolves when everything is on the disk that was to be, and deleted that was to be. Never rejects. */
+  async settled(): Promise<void> {
+    this.#later?.cancel();
+    this.#later = undefined;
+    if (this.#writings.length + this.#others.length > 0) this.#running ??= this.#run();
+    await this.#running;
+  }
+
+  /** Writes nothing more; what has not been written by now is lost by name. */
+  close(): void {
+    this.#isClosed = true;
+    this.#later?.cancel();
+    this.#sweep?.cancel();
+    for (const { done } of this.#writings.splice(0)) done(new Error("the journal is closed"));
+  }
+
+  /** Counts, for operators. */
+  status(): JournalStatus {
+    const counts = new Map<string, number>();
+    for (const { remote, length } of this.lanes()) counts.set(remote, (counts.get(remote) ?? 0) + length);
+    const most = [...counts].sort(([, one], [, other]) => other - one).slice(0, MAX_NAMED);
+    return { mode: this.mode, waiting: this.#count, size: this.#size, domains: Object.fromEntries(most) };
+  }
+
+  #adopt(record: JournalRecord): void {
+    const { local, remote, epoch, seq, at, until, xml } = record;
+    const lane = this.lane(local, remote);
+    const stanza = xml.startsWith("<presence") ? parseStanza(xml)?.stanza : undefined;
+    const state = stanza === undefined ? undefined : stateKey(stanza);
+    lane.adopt(this.#counted({ lane, epoch, seq, at, until, size: xml.length, state, place: "waiting", broken: 0 }));
+  }
+
+  #counted(entry: JournalEntry): JournalEntry {
+    this.#count++;
+    this.#size += entry.size;
+    return entry;
+  }
+
+  #busyLanes(): number {
+    let busy = 0;
+    if (this.#lanes.size < MAX_LANES) return 0;
+    for (const _ of this.lanes()) busy++;
+    return busy;
+  }
+
+  /** An entry of which there is nothing to delete. */
+  #dropEntry(entry: JournalEntry): void {
+    if (entry.place === "gone") return;
+    entry.place = "gone";
+    this.#count--;
+    this.#size -= entry.size;
+    entry.lane.onRemoved(entry);
+  }
+
+  #setAside({ key, why }: DamagedRecord, value: Value): void {
+    this.#options.log.error({ entry: key.join(" "), why }, "s2s: an entry of the journal cannot be read: set aside");
+    this.#others.push(
+      { op: "put", collection: DAMAGED, key, value: { why, value } },
+      { op: "delete", collection: JOURNAL, key },
+    );
+    this.#writeSoon();
+  }
+
+  #writeSoon(): void {
+    if (this.#running !== undefined || this.#later !== undefined || this.#isClosed) return;
+    this.#later = this.#options.wheel.add(DELETE_MS, () => {
+      this.#later = undefined;
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Writes what there is to write, one transaction after the other. Never rejects. */
+  async #run(): Promise<void> {
+    const { clock, store, log } = this.#options;
+    this.#later?.cancel();
+    this.#later = undefined;
+    // What comes in the same turn goes into the same transaction.
+    await clock.turn();
+    while (this.#writings.length + this.#others.length > 0) {
+      const writings = this.#writings.splice(0, BATCH);
+      const others = this.#others.splice(0, BATCH);
+      let error: Error | undefined;
+      try {
+        await store.batch([...writings.map(writeOf), ...others]);
+        await store.flushed();
+      } catch (thrown) {
+        error = asError(thrown);
+        log.error({ err: error, stanzas: writings.length }, "s2s: the journal cannot be written");
+        this.#others.unshift(...others);
+      }
+      for (const { done } of writings) done(error);
+      if (error !== undefined && this.#writings.length === 0) break;
+    }
+    this.#running = undefined;
+    if (this.#others.length > 0) this.#writeSoon();
+  }
+
+  #expire(): void {
+    const now = this.#options.clock.wallTime();
+    for (const lane of this.#lanes.values()) {
+      lane.expire(now);
+      lane.unstick();
+    }
+    this.#sweep?.restart();
+  }
+
+  #expired(): StanzaError {
+    const lifetime = formatDuration(this.#options.config.journal_lifetime);
+    return new StanzaError("remote-server-timeout", `the other server did not take it within ${lifetime}`);
+  }
+}
+
+function placeOf({ lane: { local, remote }, epoch, seq }: JournalEntry): Parameters<typeof recordKey>[0] {
+  return { local, remote, epoch, seq };
+}
+
+function writeOf({ entry, text }: Writing): Write {
+  const place = placeOf(entry);
+  return { op: "put", collection: JOURNAL, key: recordKey(place), value: recordValue(place, entry, text) };
+}
