@@ -179,7 +179,10 @@ const RIGHT = `one of metrics, ${OPERATION_NAMES.join(", ")}`;
 const httpToken = z
   .strictObject({
     name: z.string({ error: TOKEN_NAME }).regex(/^[\w.-]{1,64}$/, TOKEN_NAME),
-    token: z.string({ error: TOKEN }).regex(/^[\w.~+/=-]{24,512}$/, TOKEN).optional(),
+    token: z
+      .string({ error: TOKEN })
+      .regex(/^[\w.~+/=-]{24,512}$/, TOKEN)
+      .optional(),
     token_file: path.optional(),
     allow: z.array(z.enum(["metrics", ...OPERATION_NAMES], { error: RIGHT }), { error: "a list, such as [...]" }),
   })
@@ -210,7 +213,8 @@ const http = z
     }
     const seen = new Set<string>();
     for (const [index, { name }] of tokens.entries()) {
-      if (seen.has(name)) context.addIssue({ code: "custom", path: ["tokens", index, "name"], message: "each name once" });
+      if (seen.has(name))
+        context.addIssue({ code: "custom", path: ["tokens", index, "name"], message: "each name once" });
       seen.add(name);
     }
   });

@@ -50,7 +50,7 @@ describe("config/morendo.toml", () => {
   it("is valid as it is, and then means the defaults", () => {
     const parsed = configSchema.parse(parse(text));
     // The headers of modules stand there without options.
-    const modules = { roster: {}, presence: {}, offline: {}, version: {} };
+    const modules = { roster: {}, presence: {}, offline: {}, version: {}, commands: {} };
     assert.deepEqual(parsed, { ...configSchema.parse({}), module: modules });
   });
 

@@ -1,0 +1,153 @@
+// The life of the server: shutdown and restart as XEP-0133 has them (§4.30, §4.31), and what Morendo can do beyond that
+// with commands of its own.
+
+import { type CommandAnswer, type FormField, type FormValues, StanzaError, z } from "../../src/module.ts";
+import { type Admin, type AdminCommand, completedOwn, done, own, ownForm, standard, standardForm } from "./admin.ts";
+
+/** When (XEP-0133 §4.31); left out, at once. */
+const DELAY: FormField = {
+  name: "delay",
+  type: "list-single",
+  label: "The time until then",
+  options: [
+    { value: "0", label: "None: at once" },
+    { value: "30", label: "30 seconds" },
+    { value: "60", label: "60 seconds" },
+    { value: "90", label: "90 seconds" },
+    { value: "120", label: "2 minutes" },
+    { value: "180", label: "3 minutes" },
+    { value: "240", label: "4 minutes" },
+    { value: "300", label: "5 minutes" },
+  ],
+};
+const ANNOUNCEMENT: FormField = { name: "announcement", type: "text-multi", label: "What users are told" };
+const REASON: FormField = { name: "reason", type: "text-single", label: "The reason, for users and for the report" };
+
+const cancelled = z.union([
+  z.object({ cancelled: z.literal(true), failed: z.array(z.object({ name: z.string(), error: z.string() })) }),
+  z.object({ cancelled: z.literal(false), why: z.string() }),
+]);
+
+const restarted = z.object({ restarted: z.boolean(), why: z.string().optional() });
+
+/** The commands. */
+export const lifeCycleCommands: readonly AdminCommand[] = [
+  {
+    node: standard("shutdown"),
+    name: "Shut Down Service",
+    needs: ["stop"],
+    form: standardForm("Shutting down the service", [DELAY, ANNOUNCEMENT]),
+    async run(admin, values) {
+      const result = await admin.ask("stop", scheduleOf(values));
+      return result instanceof StanzaError ? result : done("The service is going down.");
+    },
+  },
+  {
+    node: standard("restart"),
+    name: "Restart Service",
+    needs: ["restart"],
+    form: standardForm("Restarting the service", [DELAY, ANNOUNCEMENT]),
+    run: (admin, values) => restart(admin, scheduleOf(values)),
+  },
+  {
+    node: own("cancel"),
+    name: "Cancel the Shutdown or Restart",
+    needs: ["cancel"],
+    form: ownForm("Cancelling a shutdown or restart", [REASON]),
+    async run(admin, values) {
+      const result = await admin.ask("cancel", reasonOf(values));
+      if (result instanceof StanzaError) return result;
+      const outcome = cancelled.parse(result);
+      if (!outcome.cancelled) return { notes: [{ type: "error", text: `Not cancelled: ${outcome.why}.` }] };
+      const failed = outcome.failed.map(({ name, error }) => ({ type: "warn" as const, text: `${name}: ${error}` }));
+      return { notes: [{ type: "info", text: "Cancelled: the service stays up." }, ...failed] };
+    },
+  },
+  {
+    node: own("status"),
+    name: "Status of the Service",
+    needs: ["status"],
+    async run(admin) {
+      const result = await admin.ask("status");
+      return result instanceof StanzaError ? result : completedOwn(fieldsOf(result));
+    },
+  },
+  {
+    node: own("report"),
+    name: "Report of the Last Shutdown",
+    needs: ["report"],
+    async run(admin) {
+      const result = await admin.ask("report");
+      if (result instanceof StanzaError) return result;
+      return result === null ? done("There is none.") : completedOwn(fieldsOf(result));
+    },
+  },
+];
+
+/**
+ * The answer cannot wait for the outcome: whoever asked may be connected to the next process by then, or not at all. What
+ * goes wrong later is told by a message.
+ */
+async function restart(admin: Admin, args: object): Promise<CommandAnswer> {
+  const work = admin.ask("restart", args);
+  const early = await admin.soon(work);
+  if (early instanceof StanzaError) return early;
+  if (early !== undefined) {
+    const outcome = restarted.parse(early);
+    if (!outcome.restarted) return { notes: [{ type: "error", text: `Not restarted: ${outcome.why}.` }] };
+    return done("The service was restarted.");
+  }
+  void work.then((late) => {
+    if (late instanceof StanzaError) admin.tell(`The service was not restarted: ${late.text ?? late.condition}`);
+    else {
+      const outcome = restarted.parse(late);
+      if (!outcome.restarted) admin.tell(`The service was not restarted: ${outcome.why}`);
+    }
+  });
+  return done("The restart has begun.");
+}
+
+/** When to go down, and what to tell of it. */
+function scheduleOf(values: FormValues): object {
+  const delayMs = Number(values.text("delay")) * 1_000;
+  const announcement = values.text("announcement");
+  return {
+    ...(delayMs === 0 ? {} : { delayMs }),
+    ...(announcement === "" ? {} : { announcement }),
+  };
+}
+
+function reasonOf(values: FormValues): object {
+  const reason = values.text("reason");
+  return reason === "" ? {} : { reason };
+}
+
+/** How many fields a result has at most. */
+const MAX_FIELDS = 50;
+
+/** What an operation tells, field by field; what is deeper than that stays out. */
+function fieldsOf(result: unknown): FormField[] {
+  const fields: FormField[] = [];
+  const add = (name: string, value: unknown): void => {
+    if (fields.length === MAX_FIELDS) return;
+    const texts = Array.isArray(value) ? value.map(textOf) : [textOf(value)];
+    if (texts.includes(undefined)) return;
+    fields.push({
+      name,
+      type: Array.isArray(value) ? "text-multi" : "text-single",
+      label: name,
+      value: texts as string[],
+    });
+  };
+  for (const [name, value] of Object.entries(result ?? {})) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) add(name, value);
+    else for (const [inner, detail] of Object.entries(value)) add(`${name}.${inner}`, detail);
+  }
+  return fields;
+}
+
+/** A simple value as people read it. */
+function textOf(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : undefined;
+}
