@@ -72,6 +72,8 @@ export class Population {
   readonly believed = new Map<string, "available" | "unavailable">();
   /** What should not have happened, in words; the first hundred. */
   readonly complaints: string[] = [];
+  /** From now on connections may break, and logins fail. */
+  serverGoes = false;
   visits = 0;
   storms = 0;
   cuts = 0;
@@ -197,7 +199,7 @@ export class Population {
       else if (way < 0.75) client.reset();
       else client.destroy();
     } catch (thrown) {
-      if (!this.#isOver) this.#complain(`visitor${index}: ${String(thrown)}`);
+      if (!this.serverGoes) this.#complain(`visitor${index}: ${String(thrown)}`);
     }
   }
 

@@ -58,6 +58,7 @@ async function soak(): Promise<number> {
   const readings = await watch(server.process.pid, prepared.folder, people);
 
   say("SIGTERM in the middle of it");
+  people.serverGoes = true;
   const begun = performance.now();
   server.process.signal("SIGTERM");
   const exit = await server.process.exited;
