@@ -209,7 +209,10 @@ export class OutgoingStream implements StreamHandler {
     const before = this.#window.proved;
     const h = parseH(element.attrs.h);
     if (h === undefined || !this.#window.acknowledge(h, (owed) => this.#proved(owed, "sm-ack"))) {
-      const error = StreamError.handledCountTooHigh(h ?? 0, this.#window.sent);
+      const error =
+        h === undefined
+          ? new StreamError("invalid-xml", "an acknowledgement without its number")
+          : StreamError.handledCountTooHigh(h, this.#window.sent);
       // Whatever the peer counts, its closing tag proves nothing any more.
       this.#closing = "by-peer";
       this.#owner.onClosing();
