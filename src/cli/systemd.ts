@@ -2,7 +2,6 @@
 // there is in src/control/systemd-notify.ts; config/systemd/ has the units. Without systemd all of it does nothing.
 
 import { SystemdNotifier, type SystemdOptions } from "../control/systemd-notify.ts";
-import type { PhaseName } from "../server/phases.ts";
 import type { Server } from "../server/server.ts";
 import type { PhaseProgress } from "../shutdown/phase-progress.ts";
 import { describeCount } from "../shutdown/progress-log.ts";
@@ -62,8 +61,10 @@ export class Systemd {
     if (!this.#notifier.isHeard) return;
     if (this.#maySpeak) this.#notifier.status("starting");
     server.on("state", ({ state, request }) => {
-      if (state !== "stopping" || !this.#maySpeak) return;
-      this.#notifier.status(`stopping: ${request?.reason ?? ""}`);
+      if (!this.#maySpeak) return;
+      this.#seen = "";
+      if (request !== undefined && state !== "stopped") this.#notifier.status(`${state}: ${request.reason}`);
+      else if (state === "running" && this.#serving !== "") this.#notifier.status(this.#serving);
     });
     server.on("phase", ({ phase, status }) => {
       if (!this.#maySpeak) return;
@@ -135,7 +136,7 @@ export class Systemd {
     this.#notifier.stopping();
   }
 
-  #progress(progress: PhaseProgress<PhaseName>): void {
+  #progress(progress: PhaseProgress): void {
     if (!this.#maySpeak) return;
     const text = describeCount(progress);
     if (text === this.#seen) return;

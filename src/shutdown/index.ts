@@ -39,6 +39,9 @@
  * A run ends for one of three reasons: everything is done, the budget is used up, or the watchdog kills the process
  * because the event loop did not turn. In the first two cases there is a `DrainReport`.
  *
+ * With `lifecycle.onSuspend({ name, prepare, suspend, resume })` a part takes part in `lifecycle.suspend`, which brings the
+ * program to stand still without ending it, until `lifecycle.resume`.
+ *
  * With `pointOfNoReturn: "drain"` a stop can be cancelled as long as `drain` has not begun: `lifecycle.cancel({ reason,
  * trigger })` lets every participant that had begun take back what it did (`cancelled: () => server.listen()`), and the
  * program runs on. The event is then `cancelled`, not `report`, so that a program which leaves at `report` stays.
@@ -77,6 +80,7 @@ export {
   writeReport,
 } from "./report.ts";
 export { listenToSignals, type ProcessPort, type SignalOptions, type Stoppable } from "./signals.ts";
+export type * from "./suspend-types.ts";
 export type * from "./types.ts";
 export { noWatchdog, ThreadWatchdog, type ThreadWatchdogOptions, type Watchdog } from "./watchdog.ts";
 export type { WatchdogReport } from "./watchdog-worker.ts";

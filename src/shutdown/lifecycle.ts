@@ -13,18 +13,27 @@ import type { PhaseProgress } from "./phase-progress.ts";
 import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
 import { type CancelReport, type DrainReport, type PhaseReport, writeReport } from "./report.ts";
 import { type Cancel, type Run, reportOf, sectionsOf } from "./run.ts";
+import type {
+  ResumeRequest,
+  ResumeResult,
+  SuspendParticipant,
+  SuspendReport,
+  SuspendRequest,
+  SuspendStep,
+} from "./suspend-types.ts";
+import { Suspension } from "./suspension.ts";
 import type { CancelRequest, CancelResult, LifecycleState, Participant, PhasePlan, StopRequest } from "./types.ts";
 import { undo } from "./undo.ts";
 import { noWatchdog, type Watchdog } from "./watchdog.ts";
 
 /** What a lifecycle tells its listeners. */
 export interface LifecycleEvents<Phase extends string = string> {
-  /** The state has changed. */
-  readonly state: { readonly state: LifecycleState; readonly request?: StopRequest };
+  /** The state has changed. `request` is what was asked for, unless the server just runs. */
+  readonly state: { readonly state: LifecycleState; readonly request?: StopRequest | SuspendRequest };
   /** A phase has started or ended. */
   readonly phase: PhaseEvent<Phase>;
-  /** How far the phase is; several times a second during a run. */
-  readonly progress: PhaseProgress<Phase>;
+  /** How far the phase, or the step of a suspension, is; several times a second meanwhile. */
+  readonly progress: PhaseProgress<Phase | SuspendStep>;
   /** The run is over and its report is on disk: the process is to leave. */
   readonly report: DrainReport;
   /** The run was cancelled, everything is back and its report is on disk: the process stays. */
@@ -56,7 +65,10 @@ export interface LifecycleOptions<Phase extends string> {
 }
 
 const MAX_REPEATED = 100;
+const SETTLE_MS = 2_000;
+const UNDO_MS = 5_000;
 const NOTHING_TO_CANCEL = "no stop is under way";
+const NOT_SUSPENDED = "the server was suspended before the stop, and is not any more";
 
 /** The life of one server. Everything that can stop it calls `stop`. */
 export class Lifecycle<Phase extends string> {
@@ -67,6 +79,7 @@ export class Lifecycle<Phase extends string> {
   #log: Logger;
   #watchdog: Watchdog;
   #pipeline: Pipeline<Phase>;
+  #suspension: Suspension;
   #events: Notifier<LifecycleEvents<Phase>>;
   #state: LifecycleState = "starting";
   #startup = new AbortController();
@@ -95,6 +108,17 @@ export class Lifecycle<Phase extends string> {
       watchdog: this.#watchdog,
       progressMs: options.progressMs ?? 250,
       onPhase: (event) => this.#events.notify("phase", event),
+      onProgress: (progress) => this.#events.notify("progress", progress),
+    });
+    this.#suspension = new Suspension({
+      clock: options.clock,
+      random: options.random,
+      log: options.log,
+      progressMs: options.progressMs ?? 250,
+      settleMs: options.settleMs ?? SETTLE_MS,
+      resumeMs: options.undoMs ?? UNDO_MS,
+      state: () => this.#state,
+      enter: (state, request) => this.#become(state, request),
       onProgress: (progress) => this.#events.notify("progress", progress),
     });
   }
@@ -183,20 +207,26 @@ export class Lifecycle<Phase extends string> {
   }
 
   /**
-   * Says that the start is over: complete, or ended early. The state becomes `running`, unless a stop was asked for
-   * meanwhile, which is then carried out.
+   * Says that the start is over: complete, or ended early. The state becomes `running`, or with `suspended` at once
+   * `suspending`, unless a stop was asked for meanwhile, which is then carried out.
    */
-  started(): void {
+  started(suspended?: SuspendRequest): void {
     if (this.#startupOver.signal.aborted) return;
-    if (this.#run === undefined) this.#enter("running");
     this.#startupOver.abort();
+    if (this.#run !== undefined) return;
+    if (suspended === undefined) this.#become("running");
+    else void this.#suspension.begin(suspended);
   }
 
   /**
    * Runs the start sequence and then says `started`. `signal` aborts when a stop is asked for. A sequence that throws
-   * makes the server stop with a fatal error, over whatever was attached so far. Resolves to whether the server runs.
+   * makes the server stop with a fatal error, over whatever was attached so far. With what `suspended` returns then, the
+   * server comes up suspended. Resolves to whether the server runs, suspended or not.
    */
-  async start(sequence: (signal: AbortSignal) => void | Promise<void>): Promise<boolean> {
+  async start(
+    sequence: (signal: AbortSignal) => void | Promise<void>,
+    suspended?: () => SuspendRequest | undefined,
+  ): Promise<boolean> {
     try {
       await sequence(this.startup);
     } catch (thrown) {
@@ -208,8 +238,8 @@ export class Lifecycle<Phase extends string> {
         this.#log.info({ err: asError(thrown) }, "the start was ended early");
       }
     }
-    this.started();
-    return this.#state === "running";
+    this.started(suspended?.());
+    return this.#run === undefined && this.#state !== "starting";
   }
 
   /**
@@ -266,6 +296,39 @@ export class Lifecycle<Phase extends string> {
     return promise;
   }
 
+  /**
+   * Brings every participant to stand still (`onSuspend`): `suspending`, and then `suspended`. Resolves when that is so, or
+   * when it has come to nothing and everything is back, to the record that says which and why. Asked for again in the same
+   * mode it returns the same promise; in another one, and in any state but `running`, it is refused. A stop, and `resume`,
+   * call it off while it is under way. Never rejects.
+   */
+  suspend(request: SuspendRequest): Promise<SuspendReport> {
+    return this.#suspension.suspend(request);
+  }
+
+  /**
+   * Ends the suspension, or calls off the one under way: participants resume in reverse order, and the state is `running`
+   * again. Resolves when that is so, or at once with why there is nothing to resume. Never rejects.
+   */
+  resume(request: ResumeRequest): Promise<ResumeResult> {
+    return this.#suspension.resume(request);
+  }
+
+  /** Adds a participant to suspensions, the last in order; the returned function takes it out again. */
+  onSuspend(participant: SuspendParticipant): () => void {
+    return this.#suspension.add(participant);
+  }
+
+  /** The suspension that the server is in or on its way to. */
+  get suspension(): SuspendReport | undefined {
+    return this.#suspension.current;
+  }
+
+  /** The record of the last suspension that is over or came to nothing. */
+  get lastSuspension(): SuspendReport | undefined {
+    return this.#suspension.last;
+  }
+
   /** The second signal: what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under way. */
   hurry(trigger: string): void {
     const run = this.#asked;
@@ -276,6 +339,7 @@ export class Lifecycle<Phase extends string> {
     this.#watchdog.bringForward(run.budget.latest());
     this.#hurryUndoing();
     if (run !== this.#run) return;
+    this.#suspension.hurry(run.budget.lead());
     this.#pipeline.budgetShrank();
   }
 
@@ -289,6 +353,7 @@ export class Lifecycle<Phase extends string> {
     this.#watchdog.bringForward(run.budget.latest());
     this.#hurryUndoing();
     if (run !== this.#run) return;
+    this.#suspension.hurry(run.budget.lead());
     this.#startupOver.abort();
     this.#pipeline.budgetShrank();
     this.#pipeline.skipToEnd();
@@ -330,6 +395,7 @@ export class Lifecycle<Phase extends string> {
       finished: promise,
       finish: resolve,
       cancel: undefined,
+      suspension: undefined,
     };
   }
 
@@ -349,7 +415,11 @@ export class Lifecycle<Phase extends string> {
     if (this.#state === "starting") await this.#endOfStart(run);
     run.startupMs = Math.round(this.#clock.now() - run.startedAt);
     this.obligations.begin();
-    this.#enter("stopping");
+    this.#become("stopping", run.request);
+    // What clients had sent while nothing was read is part of what the pipeline brings to its end.
+    const { cause, reason, trigger } = run.request;
+    const why = { reason: `${cause}: ${reason}`, trigger };
+    run.suspension = await this.#suspension.end(why, run.budget.lead());
     const phases = await this.#pipeline.run(run.request, run.budget);
     if (run.cancel !== undefined) {
       await this.#comeBack(run, run.cancel, phases);
@@ -359,7 +429,7 @@ export class Lifecycle<Phase extends string> {
     this.#report = report;
     this.#save(report);
     this.#watchdog.disarm();
-    this.#enter("stopped");
+    this.#become("stopped", run.request);
     this.#log.info({ run: run.id, outcome: report.outcome, exitCode: report.exitCode }, "stopped");
     this.#events.notify("report", report);
     run.finish(report);
@@ -368,7 +438,7 @@ export class Lifecycle<Phase extends string> {
   /** Takes back what was begun and serves on; or stops again, if that was asked for meanwhile. */
   async #comeBack(run: Run<Phase>, cancel: Cancel, phases: readonly PhaseReport[]): Promise<void> {
     const { request, atMs } = cancel;
-    const { clock, log, settleMs = 2_000, undoMs = 5_000 } = this.#options;
+    const { clock, log, settleMs = SETTLE_MS, undoMs = UNDO_MS } = this.#options;
     const { begun } = this.#pipeline;
     const whole = new Deadline(clock, settleMs + begun.length * undoMs);
     this.#undoing = whole;
@@ -383,12 +453,16 @@ export class Lifecycle<Phase extends string> {
     const next = this.#next;
     this.#run = next;
     this.#next = undefined;
-    this.#enter("running");
+    this.#become("running");
     log.info({ run: run.id, trigger: request.trigger }, "the stop was cancelled; serving on");
     this.#events.notify("cancelled", report);
     run.finish(report);
     const failed = undone.filter(({ outcome }) => outcome !== "done");
-    cancel.finish({ cancelled: true, failed: failed.map(({ name, error = "" }) => ({ name, error })) });
+    cancel.finish({
+      cancelled: true,
+      failed: failed.map(({ name, error = "" }) => ({ name, error })),
+      ...(run.suspension === undefined ? {} : { note: NOT_SUSPENDED }),
+    });
     if (next === undefined) return;
     if (next.skippedToEnd) this.#pipeline.skipToEnd();
     void this.#carryOut(next);
@@ -414,15 +488,16 @@ export class Lifecycle<Phase extends string> {
     }
   }
 
-  #enter(state: LifecycleState): void {
+  #become(state: LifecycleState, request?: StopRequest | SuspendRequest): void {
     this.#state = state;
     // Back from a cancelled run there is nothing asked for, or something that has not begun.
-    const request = state === "running" ? undefined : this.#run?.request;
-    this.#events.notify("state", request === undefined ? { state } : { state, request });
+    const isOver = state === "running" || request === undefined;
+    this.#events.notify("state", isOver ? { state } : { state, request });
   }
 
   #makeReport(run: Run<Phase>, phases: readonly PhaseReport[], cancelled?: CancelReport): DrainReport {
     const sections = sectionsOf(this.#sections, this.#log);
+    if (run.suspension !== undefined) sections.suspension = run.suspension;
     return reportOf(run, {
       phases,
       obligations: this.obligations.snapshot(),

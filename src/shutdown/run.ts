@@ -5,6 +5,7 @@ import type { Logger } from "../util/log.ts";
 import type { Budget } from "./budget.ts";
 import { exitCode, outcomeOf } from "./exit-codes.ts";
 import type { CancelReport, DrainReport, RepeatedRequest } from "./report.ts";
+import type { SuspendReport } from "./suspend-types.ts";
 import type { CancelRequest, CancelResult, StopRequest } from "./types.ts";
 
 /** A run of the pipeline that was asked for. */
@@ -25,6 +26,8 @@ export interface Run<Phase extends string> {
   readonly finish: (report: DrainReport) => void;
   /** Set once the run is cancelled. */
   cancel: Cancel | undefined;
+  /** The suspension that was taken back for it. */
+  suspension: SuspendReport | undefined;
 }
 
 /** The way back of a run. */

@@ -38,6 +38,8 @@ export type CancelResult =
       readonly cancelled: true;
       /** The participants that could not take back what they had done, by name; the server runs without that. */
       readonly failed: readonly { readonly name: string; readonly error: string }[];
+      /** What else there is to know, for people: that the server had been suspended and is not any more. */
+      readonly note?: string;
     }
   | {
       readonly cancelled: false;

@@ -170,8 +170,8 @@ export class TestServer {
   }
 
   /** How far the shutdown is, again and again, from the first call of `next()` until the report is there. */
-  async *progress(): AsyncGenerator<PhaseProgress<PhaseName>, void, undefined> {
-    const waiting: PhaseProgress<PhaseName>[] = [];
+  async *progress(): AsyncGenerator<PhaseProgress, void, undefined> {
+    const waiting: PhaseProgress[] = [];
     let isOver = this.report !== undefined;
     let wake = (): void => undefined;
     const stops = [
