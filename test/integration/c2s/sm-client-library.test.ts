@@ -64,7 +64,8 @@ for (const [name, library] of Object.entries(LIBRARIES)) {
     it("resumes after each break, and gets what came meanwhile once", async () => {
       const romeo = await SmClient.start(running, "romeo", "1");
       await waitUntil(() => said("online juliet@a.test/lib") === 1, `juliet to be online: ${lines.join()}`);
-      await waitUntil(() => running.status.sessions === 2, "two sessions");
+      // What comes after that comes after the answer to the library's `<enable/>`: it knows that it may resume.
+      await waitUntil(() => running.status.resumable === 2, "two sessions that can be resumed");
       let count = 0;
       const send = (): void => romeo.message("juliet@a.test", `m${++count}`);
       send();
