@@ -75,9 +75,9 @@ export class Wire {
   }
 }
 
-/** Waits for a condition that nobody tells us of; rejects after 15 s. */
+/** Waits for a condition that nobody tells us of; rejects after 30 s. */
 export async function waitUntil(holds: () => boolean, what: string): Promise<void> {
-  const limit = performance.now() + 15_000;
+  const limit = performance.now() + 30_000;
   while (!holds()) {
     if (performance.now() > limit) throw new Error(`waited in vain for: ${what.slice(0, 2000)}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
