@@ -79,16 +79,7 @@ class TcpListener implements Listener {
     // A socket that came from elsewhere knows best; but a name that was asked for is not turned into its address.
     this.host = actual === undefined || (isAsAsked && isIP(options.host) === 0) ? options.host : actual.address;
     this.port = actual?.port ?? options.port;
-    this.passable = {
-      name: listenerName(options),
-      get fd() {
-        return descriptorOf(handleOf(server));
-      },
-      get handle() {
-        return handleOf(server);
-      },
-      release: () => this.#release(),
-    };
+    this.passable = passableSocket(server, options, () => this.#release());
     server.on("connection", (socket) => this.#take(socket));
     // One connection could not be taken; the socket still listens. Of EMFILE nothing is heard here: libuv turns away those
     // who wait, by a descriptor it keeps for that, and neither stops nor spins.
@@ -169,6 +160,20 @@ class TcpListener implements Listener {
   }
 }
 
+/** Returns what it takes to pass on the socket on which `server` listens, as `options` say. */
+export function passableSocket(server: Server, options: ListenOptions, release: () => void): PassableSocket {
+  return {
+    name: listenerName(options),
+    get fd() {
+      return descriptorOf(handleOf(server));
+    },
+    get handle() {
+      return handleOf(server);
+    },
+    release,
+  };
+}
+
 /** What is behind a server. Node has no other way to its descriptor; the names have been the same in 20 to 26. */
 function handleOf(server: Server): unknown {
   return Reflect.get(server, "_handle") ?? undefined;
@@ -191,7 +196,8 @@ function addressOf(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function listenError(options: ListenOptions, cause: Error): MorendoError {
+/** Returns why nobody can listen where `options` say. */
+export function listenError(options: ListenOptions, cause: Error): MorendoError {
   const address = addressOf(options.host, options.port);
   switch (codeOf(cause)) {
     case "EADDRINUSE":

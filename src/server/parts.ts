@@ -25,11 +25,12 @@ import { ModuleLoader } from "./module-loader.ts";
 import { noOperations } from "./no-operations.ts";
 import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
-import { Router } from "./router.ts";
+import { type Remote, Router } from "./router.ts";
 import { S2s } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
 import { endSession, partSession } from "./session-ending.ts";
 import { SessionTable } from "./session-table.ts";
+import { noTraffic, type Traffic } from "./traffic.ts";
 import { version } from "./version.ts";
 
 /** A module's handler that has not settled after this time is named in the log. */
@@ -46,6 +47,7 @@ export interface Parts {
   readonly router: Router;
   readonly s2s: S2s;
   readonly c2s: C2s;
+  readonly traffic: Traffic;
 }
 
 /** What the parts are made of. */
@@ -95,6 +97,7 @@ export function joinParts(tools: PartsOptions): Parts {
     },
   );
   const sessions = new SessionTable();
+  const traffic = noTraffic();
   const accounts = new Accounts({
     store,
     random,
@@ -123,7 +126,10 @@ export function joinParts(tools: PartsOptions): Parts {
     certificates,
     obligations,
     dialbackSecret: tools.secret,
-    deliver: (stanza) => router.route(stanza),
+    deliver: (stanza) => {
+      traffic.fromServers[stanza.kind]++;
+      return router.route(stanza);
+    },
     returnToSender: (stanza, error) => router.returnToSender(stanza, error),
     returnLate: (stanza, error) => router.returnLate(stanza, error),
     journal: {
@@ -134,7 +140,14 @@ export function joinParts(tools: PartsOptions): Parts {
       },
     },
   });
-  const router: Router = new Router({ hosts, sessions, accounts, hooks, remote: s2s, obligations });
+  const remote: Remote = {
+    send: (stanza) => {
+      traffic.toServers[stanza.kind]++;
+      return s2s.send(stanza);
+    },
+    onIqAnswer: (stanza) => s2s.onIqAnswer(stanza),
+  };
+  const router: Router = new Router({ hosts, sessions, accounts, hooks, remote, obligations });
   const modules: ModuleLoader = new ModuleLoader({
     hooks,
     notifications,
@@ -168,6 +181,7 @@ export function joinParts(tools: PartsOptions): Parts {
     accounts,
     sessions,
     router,
+    traffic,
     clock,
     random,
     wheel,
@@ -191,7 +205,7 @@ export function joinParts(tools: PartsOptions): Parts {
     sessionEnding: (session, reason) =>
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });
-  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s };
+  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s, traffic };
 }
 
 /** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */

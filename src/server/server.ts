@@ -33,8 +33,10 @@ import { countForPlan } from "./plan-numbers.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalStatus } from "./s2s/journal.ts";
+import type { LinkStatus } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
 import { takeOver, takeRelayedStanza } from "./taking-over.ts";
+import { noTraffic, type Traffic } from "./traffic.ts";
 import { version } from "./version.ts";
 
 /** What a server is made of. Everything but the configuration and the log has the real thing as its default. */
@@ -219,6 +221,16 @@ export class Server {
   /** All bound sessions, in no order; none before the server has started. */
   sessions(): Iterable<Session> {
     return this.#parts?.sessions.all() ?? [];
+  }
+
+  /** Every link to another server; none before the server has started. */
+  links(): readonly LinkStatus[] {
+    return this.#parts?.s2s.links() ?? [];
+  }
+
+  /** How many stanzas have gone by since the start of the process. */
+  get traffic(): Traffic {
+    return this.#parts?.traffic ?? noTraffic();
   }
 
   /** Ends the session of a full JID, or all of an account: see `C2s.endSessions`. */

@@ -19,6 +19,7 @@ import { addressGroup, splitAddress } from "../address.ts";
 import { Listeners } from "../listeners.ts";
 import type { Router } from "../router.ts";
 import type { SessionTable } from "../session-table.ts";
+import { noTraffic, type Traffic } from "../traffic.ts";
 import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
 import { ConnectionLimits } from "./connection-limits.ts";
@@ -41,6 +42,8 @@ export interface C2sOptions {
   readonly accounts: Accounts;
   readonly sessions: SessionTable;
   readonly router: Router;
+  /** Where stanzas from and to clients are counted. */
+  readonly traffic?: Traffic;
   readonly clock: Clock;
   readonly random: Random;
   readonly wheel: TimerWheel;
@@ -108,6 +111,7 @@ export class C2s {
   readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, kept: 0, named: [] };
 
   constructor(options: C2sOptions) {
+    const { traffic = noTraffic() } = options;
     this.#options = options;
     const { config, network, log } = options;
     this.#listeners = new Listeners({ network, log, accept: (accepted) => this.#onConnection(accepted) });
@@ -139,6 +143,7 @@ export class C2s {
             { kind: "fault", error: this.#stopping },
       bound: (session) => options.sessionBound(session),
       route: (session, stanza) => {
+        traffic.fromClients[stanza.kind]++;
         const returning = stanza.kind === "presence" ? this.#returning.get(session) : undefined;
         if (returning === undefined) return options.router.fromClient(session, stanza);
         return returning.then(() => options.router.fromClient(session, stanza));
@@ -152,7 +157,7 @@ export class C2s {
       sessionsOf: (account) => options.sessions.of(account).values(),
     });
     this.#frozen = new FrozenSessions({ resumption: this.#resumption, sessions: options.sessions });
-    this.#surroundings = this.#surroundingsOf(options);
+    this.#surroundings = this.#surroundingsOf(options, traffic);
   }
 
   /** How many connections there are, logged in or not. */
@@ -558,8 +563,12 @@ export class C2s {
     void done.then(() => this.#returning.delete(session));
   }
 
-  #surroundingsOf({ config, clock, wheel, router, sessions, ...options }: C2sOptions): SessionSurroundings {
+  #surroundingsOf(
+    { config, clock, wheel, router, sessions, ...options }: C2sOptions,
+    traffic: Traffic,
+  ): SessionSurroundings {
     return {
+      delivered: traffic.toClients,
       clock,
       wheel,
       maxUnread: config.max_unread,

@@ -10,6 +10,7 @@ import type { Clock } from "../../util/clock.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
+import type { KindCounts } from "../traffic.ts";
 import { AckRequests } from "./ack-requests.ts";
 import { Room } from "./room.ts";
 import type { Outage, SessionSnapshot } from "./session-snapshot.ts";
@@ -27,6 +28,8 @@ export interface Connection {
 
 /** What a session needs of its surroundings. */
 export interface SessionSurroundings {
+  /** Counts the stanzas that are given to sessions. */
+  readonly delivered: KindCounts;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   /** Bytes that may wait for a client that does not read. */
@@ -180,6 +183,7 @@ export class ClientSession implements Session {
   deliver(stanza: Stanza): void | Promise<void> {
     if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.deliver(stanza));
     if (this.#isEnding) return this.#surroundings.undeliverable(stanza);
+    this.#surroundings.delivered[stanza.kind]++;
     return this.#push(stanza.text, stanza);
   }
 
