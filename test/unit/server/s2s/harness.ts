@@ -11,14 +11,15 @@ import { S2s } from "../../../../src/server/s2s/s2s.ts";
 import type { Evidence, Fate, PhaseContext, Progress } from "../../../../src/shutdown/types.ts";
 import type { Stanza } from "../../../../src/stanza/stanza.ts";
 import { errorReply, resultOf } from "../../../../src/stanza/stanza-error.ts";
+import type { Store } from "../../../../src/store/store.ts";
 import type { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { Custom, Script } from "../../../../src/testing/peer/script.ts";
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../../../src/testing/scripted-peer.ts";
 import type { Clock } from "../../../../src/util/clock.ts";
 import { Deadline } from "../../../../src/util/deadline.ts";
-import { silentLog } from "../../../../src/util/log.ts";
+import { type Logger, silentLog } from "../../../../src/util/log.ts";
 import { systemRandom } from "../../../../src/util/random.ts";
-import type { Element } from "../../../../src/xml/element.ts";
+import { type Element, xml } from "../../../../src/xml/element.ts";
 import { TestAuthority } from "../../../support/certificates.ts";
 import { stanza } from "../../../support/stanzas.ts";
 
@@ -66,6 +67,11 @@ export interface SideOptions {
   readonly deliver?: (stanza: Stanza) => void | Promise<void>;
   /** Whether local senders are there to be told; yes unless set. */
   readonly sendersPresent?: boolean;
+  /** Where the journal is; without one there is none. */
+  readonly store?: Store;
+  /** The full JIDs that are available. */
+  readonly available?: ReadonlySet<string>;
+  readonly log?: Logger;
 }
 
 /** A real S2s with a stand-in for the router: answers pings, keeps what else arrives. */
@@ -74,12 +80,14 @@ export class Side {
   readonly s2s: S2s;
   readonly delivered: Stanza[] = [];
   readonly returned: string[] = [];
+  /** What senders learned later, with what they had sent. */
+  readonly told: Stanza[] = [];
   readonly fates: Recorded[] = [];
   sendersPresent: boolean;
   #options: SideOptions;
 
   constructor(options: SideOptions) {
-    const { host, clock, routes, certificates } = options;
+    const { host, clock, routes, certificates, store, available, log = silentLog } = options;
     this.host = host;
     this.#options = options;
     this.sendersPresent = options.sendersPresent ?? true;
@@ -90,7 +98,7 @@ export class Side {
       hosts: [host],
       clock,
       random: systemRandom,
-      log: silentLog,
+      log,
       network: options.network ?? new TcpNetwork({ clock, log: silentLog }),
       resolver: new Resolver({
         clock,
@@ -111,6 +119,13 @@ export class Side {
         this.returned.push(`${back.id ?? ""} ${error.condition}`);
         return true;
       },
+      returnLate: async (back, error) => {
+        const reply = errorReply(back, error, back.element.children);
+        if (reply === undefined) return false;
+        this.told.push(reply);
+        return true;
+      },
+      ...(store && { journal: { store, isAvailable: (full) => available?.has(full.toString()) === true } }),
     });
   }
 
@@ -124,12 +139,19 @@ export class Side {
   presence(count: number, to: string, type?: string): void {
     for (let n = 0; n < count; n++) {
       const attrs = { from: `user${n}@${this.host}/r`, to, id: `p${n}` };
-      this.s2s.send(stanza("presence", type === undefined ? attrs : { ...attrs, type }));
+      void this.s2s.send(stanza("presence", type === undefined ? attrs : { ...attrs, type }));
     }
   }
 
   message(id: string, to: string): void {
-    this.s2s.send(stanza("message", { from: `user@${this.host}/r`, to, id, type: "chat" }));
+    void this.s2s.send(stanza("message", { from: `user@${this.host}/r`, to, id, type: "chat" }));
+  }
+
+  /** Sends a message with something in it. */
+  say(id: string, to: string, ...more: Element[]): void | Promise<void> {
+    return this.s2s.send(
+      stanza("message", { from: `user@${this.host}/r`, to, id, type: "chat" }, xml("body", {}, `hear ${id}`), ...more),
+    );
   }
 
   /** How many stanzas had each fate, such as `proved/pong`. */
@@ -144,7 +166,7 @@ export class Side {
 
   #deliver(arrived: Stanza): void | Promise<void> {
     if (arrived.kind === "iq" && arrived.to?.toString() === this.host) {
-      if (arrived.type === "get") this.s2s.send(resultOf(arrived));
+      if (arrived.type === "get") void this.s2s.send(resultOf(arrived));
       else this.s2s.onIqAnswer(arrived);
       return undefined;
     }
@@ -189,12 +211,13 @@ export async function advanceUntil(
   holds: () => boolean,
   what: string,
   maxMs = 600_000,
+  stepMs = 50,
 ): Promise<void> {
   const end = clock.now() + maxMs;
   while (!holds()) {
     if (clock.now() > end) throw new Error(`it never came to this: ${what}`);
     for (let turn = 0; turn < 20 && !holds(); turn++) await new Promise((resolve) => setImmediate(resolve));
-    if (!holds()) await clock.advance(50);
+    if (!holds()) await clock.advance(stepMs);
   }
 }
 

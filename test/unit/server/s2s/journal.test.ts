@@ -1,0 +1,549 @@
+import assert from "node:assert/strict";
+import { JOURNAL } from "../../../../src/server/s2s/journal-records.ts";
+import { MemoryStore } from "../../../../src/store/memory.ts";
+import { ManualClock } from "../../../../src/testing/manual-clock.ts";
+import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
+import type { Logger } from "../../../../src/util/log.ts";
+import { type Element, xml } from "../../../../src/xml/element.ts";
+import { NS } from "../../../../src/xml/ns.ts";
+import { stanza } from "../../../support/stanzas.ts";
+import {
+  advanceUntil,
+  type PeerSetup,
+  phaseOf,
+  type Routes,
+  Side,
+  type SideOptions,
+  startPeer,
+  until,
+} from "./harness.ts";
+
+const HOUR = 3_600_000;
+
+describe("the journal of s2s", () => {
+  let clock: ManualClock;
+  let routes: Routes;
+  let store: MemoryStore;
+  let sides: Side[];
+  let peers: ScriptedPeer[];
+
+  beforeEach(() => {
+    clock = new ManualClock();
+    routes = new Map();
+    store = new MemoryStore();
+    sides = [];
+    peers = [];
+  });
+
+  afterEach(async () => {
+    for (const side of sides) side.s2s.destroy();
+    for (const peer of peers) await peer.stop();
+  });
+
+  async function side(options: Partial<SideOptions> = {}): Promise<Side> {
+    const started = await new Side({ host: "a.test", clock, routes, store, ...options }).start();
+    sides.push(started);
+    return started;
+  }
+
+  /** A later life of the server, on the same store. */
+  async function nextLife(options: Partial<SideOptions> = {}): Promise<Side> {
+    const started = await side(options);
+    await started.s2s.takeUpJournal();
+    return started;
+  }
+
+  async function peer(setup: PeerSetup = {}): Promise<ScriptedPeer> {
+    const started = await startPeer("b.test", { clock, routes }, { abilities: { sm: true }, ...setup });
+    peers.push(started);
+    return started;
+  }
+
+  /** b.test has an address, and nobody listens there. */
+  function away(): void {
+    routes.set("b.test", { host: "127.0.0.1", port: 1 });
+  }
+
+  async function backingOff(of: Side): Promise<void> {
+    await until(() => of.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
+  }
+
+  async function stop(of: Side, ms = 10_000): Promise<void> {
+    const phase = phaseOf(clock, ms);
+    let isOver = false;
+    const drained = of.s2s.drain(phase).then(() => {
+      isOver = true;
+    });
+    await advanceUntil(clock, () => isOver, "the drain is over", ms + 1);
+    await drained;
+    phase.end();
+    await of.s2s.end(1_000);
+  }
+
+  const waiting = async (): Promise<number> => (await store.range(JOURNAL, [])).length;
+  const ids = (of: ScriptedPeer): (string | undefined)[] => of.stanzas.map(({ attrs }) => attrs.id);
+  const numbered = (count: number, from = 0): string[] => Array.from({ length: count }, (_, n) => `m${n + from}`);
+  const delayOf = (element: Element | undefined): string | undefined =>
+    element?.getChild("delay", NS.delay)?.attrs.stamp;
+
+  describe("over a stop", () => {
+    it("keeps what has no proof, and sends it once in the next life, with the time at which it came", async () => {
+      away();
+      const a = await side({ config: { journal: "stop" } });
+      const began = clock.wallTime();
+      a.say("m1", "x@b.test", xml("origin-id", { xmlns: "urn:xmpp:sid:0", id: "o1" }));
+      void a.s2s.send(stanza("presence", { from: "user@a.test", to: "x@b.test", id: "s1", type: "subscribe" }));
+      await stop(a);
+      assert.deepEqual(a.counts, { stored: 2 });
+      assert.equal(await waiting(), 2);
+      await clock.advance(HOUR);
+
+      const b = await peer();
+      const next = await nextLife({ config: { journal: "stop" } });
+      await advanceUntil(clock, () => next.fates.length === 2, "proved");
+      assert.deepEqual(next.counts, { "proved/sm-ack": 2 });
+      assert.deepEqual(ids(b), ["m1", "s1"]);
+      assert.equal(delayOf(b.stanzas[0]), new Date(began).toISOString());
+      assert.equal(b.stanzas[0]?.getChild("delay", NS.delay)?.attrs.from, "a.test");
+      assert.equal(b.stanzas[0]?.getChild("origin-id", "urn:xmpp:sid:0")?.attrs.id, "o1");
+      await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "forgotten");
+      await stop(next);
+      assert.equal(await waiting(), 0);
+
+      const third = await nextLife();
+      await stop(third);
+      assert.equal(b.stanzas.length, 2);
+    });
+
+    it("does not stamp twice", async () => {
+      away();
+      const a = await side();
+      a.say("m1", "x@b.test", xml("delay", { xmlns: NS.delay, from: "a.test", stamp: "2020-01-01T00:00:00Z" }));
+      await stop(a);
+      const b = await peer();
+      await nextLife();
+      await until(() => b.stanzas.length === 1, "it arrived");
+      assert.deepEqual(
+        b.stanzas[0]?.getChildren("delay", NS.delay).map(({ attrs }) => attrs.stamp),
+        ["2020-01-01T00:00:00Z"],
+      );
+    });
+
+    it("sends what was only written again, with its identifier, and never what was proved", async () => {
+      let isMute = false;
+      const b = await peer({
+        script: {
+          ack: () => (isMute ? "ignore" : "ordinary"),
+          closing: () => (isMute ? "ignore" : "ordinary"),
+        },
+      });
+      const a = await side();
+      a.say("m1", "x@b.test");
+      await advanceUntil(clock, () => a.fates.length === 1, "proved");
+      isMute = true;
+      a.say("m2", "x@b.test");
+      await until(() => b.stanzas.length === 2, "it arrived");
+      await stop(a);
+      assert.deepEqual(a.counts, { "proved/sm-ack": 1, "stored/written": 1 });
+      isMute = false;
+      const next = await nextLife();
+      await advanceUntil(clock, () => next.fates.length === 1, "proved");
+      assert.deepEqual(ids(b), ["m1", "m2", "m2"]);
+    });
+
+    it("answers requests, and drops what is of no use later", async () => {
+      away();
+      const a = await side();
+      const from = "user@a.test/r";
+      void a.s2s.send(stanza("iq", { from, to: "x@b.test", id: "q", type: "get" }, xml("query", { xmlns: "x" })));
+      void a.s2s.send(stanza("iq", { from, to: "x@b.test", id: "r", type: "result" }));
+      void a.s2s.send(stanza("message", { from, to: "x@b.test", id: "e", type: "error" }));
+      void a.s2s.send(stanza("message", { from, to: "x@b.test", id: "h", type: "headline" }, xml("body", {}, "x")));
+      a.say("n", "x@b.test", xml("no-store", { xmlns: "urn:xmpp:hints" }));
+      await backingOff(a);
+      a.sendersPresent = false;
+      a.message("typing", "x@b.test");
+      await stop(a);
+      assert.equal(await waiting(), 0);
+      assert.deepEqual(
+        a.returned.sort(),
+        ["h", "n", "q"].map((id) => `${id} remote-server-timeout`),
+      );
+      assert.deepEqual(a.counts, { returned: 3, dropped: 3 });
+    });
+
+    it("keeps presence by its last state, and says in the next life only what is still true", async () => {
+      away();
+      const available = new Set(["here@a.test/r", "kept@a.test/r", "leaving@a.test/r", "back@a.test/r"]);
+      const a = await side({ available, sendersPresent: false });
+      const says = (who: string, type?: string): void => {
+        const attrs = { from: `${who}@a.test/r`, to: "x@b.test", id: `${who} ${type ?? "available"}` };
+        void a.s2s.send(stanza("presence", type === undefined ? attrs : { ...attrs, type }));
+      };
+      says("gone");
+      says("gone", "unavailable");
+      says("here");
+      says("kept");
+      says("leaving");
+      says("back", "unavailable");
+      says("forgotten");
+      await stop(a);
+      const counts = a.counts;
+      assert.equal(counts.lost, undefined);
+      assert.equal(counts.dropped, 1, "nobody is to be told of somebody who is not there");
+      assert.equal(await waiting(), 5);
+
+      available.delete("leaving@a.test/r");
+      const b = await peer();
+      const next = await nextLife({ available });
+      await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "all are settled");
+      assert.deepEqual(ids(b).sort(), ["gone unavailable", "here available", "kept available"]);
+      assert.deepEqual(next.counts, { "proved/sm-ack": 3, dropped: 2 });
+    });
+
+    it("tells senders of what cannot be written", async () => {
+      away();
+      const a = await side({ sendersPresent: false });
+      a.say("m1", "x@b.test");
+      store.hooks.beforeWrite = () => {
+        throw new Error("the disk is full");
+      };
+      await stop(a);
+      assert.deepEqual(
+        a.told.map(({ id }) => id),
+        ["m1"],
+      );
+      assert.deepEqual(a.counts, { returned: 1 });
+    });
+
+    it("has what it wrote after a crash right behind", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(50)) a.say(id, "x@b.test");
+      await backingOff(a);
+      await until(() => a.counts.stored === 50, "all are on the disk");
+      store = store.afterCrash();
+      a.s2s.destroy();
+      const b = await peer();
+      const next = await nextLife();
+      await advanceUntil(clock, () => next.fates.length === 50, "proved");
+      assert.deepEqual(ids(b), numbered(50));
+    });
+
+    it("takes 10,000 stanzas to the disk in the time that is kept for it", async () => {
+      await peer({ script: { header: "ignore" } });
+      const a = await side();
+      for (const id of numbered(10_000)) a.say(id, "x@b.test");
+      await stop(a);
+      assert.deepEqual(a.counts, { stored: 10_000 });
+      assert.ok(clock.now() < 10_000);
+    }).timeout(30_000);
+  });
+
+  describe("while a domain is away", () => {
+    it("keeps what is for it, tells nobody, and delivers everything in order and once when it is back", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(5)) a.say(id, "x@b.test");
+      await backingOff(a);
+      for (const id of numbered(300, 5)) a.say(id, "x@b.test");
+      await until(() => a.counts.stored === 305, "all are on the disk");
+      assert.deepEqual(a.returned, []);
+      assert.equal(a.s2s.journal?.waiting, 305);
+      assert.deepEqual(a.s2s.journal?.domains, { "b.test": 305 });
+      const b = await peer();
+      const proved = (): number => a.counts["proved/sm-ack"] ?? 0;
+      await advanceUntil(clock, () => proved() === 305, "all are proved");
+      assert.deepEqual(ids(b), numbered(305));
+      a.say("after", "x@b.test");
+      await advanceUntil(clock, () => proved() === 306, "the last one too");
+      assert.equal(ids(b).at(-1), "after");
+      assert.equal(delayOf(b.stanzas.at(-1)), undefined);
+      await advanceUntil(clock, () => a.s2s.status().queued === 0, "nothing is owed");
+      await stop(a);
+      assert.equal(await waiting(), 0);
+    });
+
+    it("lets nothing overtake what is on its way from the disk", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(400)) a.say(id, "x@b.test");
+      await backingOff(a);
+      await until(() => a.counts.stored === 400, "all are on the disk");
+      let next = 400;
+      const b = await peer({
+        script: {
+          stanza: (_connection, element) => {
+            if (element?.attrs.id?.endsWith("0") === true && next < 500) a.say(`m${next++}`, "x@b.test");
+            return "ordinary";
+          },
+        },
+      });
+      await advanceUntil(clock, () => b.stanzas.length >= 400 && b.stanzas.length === next, "all arrived");
+      assert.deepEqual(ids(b), numbered(next));
+    });
+
+    it("sends what a broken stream took with it again, before what came later", async () => {
+      let isMute = true;
+      const b = await peer({ script: { ack: () => (isMute ? "ignore" : "ordinary") } });
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      await until(() => b.stanzas.length === 3, "it arrived");
+      await b.crash();
+      await until(() => a.s2s.links()[0]?.state !== "open", "it is noticed");
+      a.say("m3", "x@b.test");
+      isMute = false;
+      await b.listen();
+      await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 4, "all are proved");
+      assert.deepEqual(ids(b), [...numbered(3), ...numbered(4)]);
+      assert.deepEqual(a.returned, []);
+    });
+
+    it("does not let one stanza that breaks every stream hold up the others for ever", async () => {
+      const b = await peer({
+        script: { stanza: (_connection, element) => (element?.attrs.id === "m0" ? "reset" : "ordinary") },
+      });
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 2, "the others get through");
+      assert.deepEqual(
+        a.told.map(({ id }) => id),
+        ["m0"],
+      );
+      assert.deepEqual(
+        [...new Set(ids(b))].filter((id) => id !== "m0"),
+        ["m1", "m2"],
+      );
+    });
+
+    it("gives back at once what no later attempt could deliver", async () => {
+      const a = await side();
+      a.say("m1", "x@nowhere.test");
+      await until(() => a.returned.length === 1, "returned");
+      assert.deepEqual(a.returned, ["m1 remote-server-not-found"]);
+      a.say("m2", "x@nowhere.test");
+      assert.equal(a.returned.length, 2);
+      const b = await peer({ script: { dialback: "refuse" } });
+      a.say("m3", "x@b.test");
+      await until(() => a.returned.length === 3, "a refusal is final");
+      assert.equal(b.stanzas.length, 0);
+      assert.equal(await waiting(), 0);
+    });
+
+    it("gives back what waits when the domain turns out not to exist", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      await until(() => a.counts.stored === 3, "all are on the disk");
+      routes.delete("b.test");
+      await advanceUntil(clock, () => a.told.length === 3, "all senders are told", 10 * HOUR, 5_000);
+      assert.equal(a.told[0]?.element.getChildText("body"), "hear m0");
+      assert.deepEqual(a.counts, { stored: 3, returned: 3 });
+      await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "forgotten");
+    });
+
+    it("tells senders of what has waited too long, with what they had sent", async () => {
+      away();
+      const a = await side({ config: { journal_lifetime: "2h" } });
+      a.say("m1", "x@b.test");
+      await until(() => a.counts.stored === 1, "it is on the disk");
+      await clock.advance(HOUR);
+      assert.equal(a.told.length, 0);
+      await advanceUntil(clock, () => a.told.length === 1, "told", 2 * HOUR, 10_000);
+      const [error] = a.told;
+      assert.equal(error?.type, "error");
+      assert.equal(error?.element.getChildText("body"), "hear m1");
+      assert.notEqual(error?.element.getChild("error")?.getChild("remote-server-timeout", NS.stanzaErrors), undefined);
+      await stop(a);
+      assert.equal(await waiting(), 0);
+    });
+
+    it("tells them in the next life too", async () => {
+      away();
+      const a = await side();
+      a.say("m1", "x@b.test");
+      await stop(a);
+      await clock.advance(25 * HOUR);
+      const b = await peer();
+      const next = await nextLife();
+      await advanceUntil(clock, () => next.told.length === 1, "told");
+      assert.deepEqual(next.counts, { returned: 1 });
+      assert.equal(b.stanzas.length, 0);
+    });
+
+    it("has bounds, for a domain and in all, beyond which everything comes back at once", async () => {
+      away();
+      routes.set("c.test", { host: "127.0.0.1", port: 1 });
+      const a = await side({ config: { journal_max: 5, journal_max_per_domain: 3 } });
+      for (const id of numbered(4)) a.say(id, "x@b.test");
+      for (const id of numbered(4, 4)) a.say(id, "x@c.test");
+      await until(() => a.fates.length === 8, "all have their fate");
+      assert.deepEqual(a.counts, { stored: 5, returned: 3 });
+      assert.deepEqual(
+        a.returned,
+        ["m3", "m6", "m7"].map((id) => `${id} resource-constraint`),
+      );
+    });
+
+    it("has bounds by size", async () => {
+      away();
+      const a = await side({ config: { journal_max_size_per_domain: "500B" } });
+      for (const id of numbered(10)) a.say(id, "x@b.test");
+      await until(() => a.fates.length === 10, "all have their fate");
+      assert.ok((a.counts.returned ?? 0) > 3 && (a.counts.stored ?? 0) > 1, JSON.stringify(a.counts));
+    });
+
+    it("gives everything back at once where the journal is for stops only, or for nothing", async () => {
+      away();
+      for (const journal of ["stop", "off"]) {
+        const a = await side({ config: { journal } });
+        a.say("m1", "x@b.test");
+        await until(() => a.returned.length === 1, "it came back");
+      }
+      assert.equal(await waiting(), 0);
+    });
+
+    it("keeps that somebody is gone when patience with the domain is over, unless he is back", async () => {
+      away();
+      const available = new Set<string>();
+      const a = await side({ available, sendersPresent: false });
+      for (const n of [0, 1]) {
+        void a.s2s.send(
+          stanza("presence", { from: `user${n}@a.test/r`, to: "x@b.test", id: `p${n}`, type: "unavailable" }),
+        );
+      }
+      await advanceUntil(clock, () => a.counts.stored === 2, "both are kept", 3 * HOUR, 5_000);
+      available.add("user1@a.test/r");
+      const b = await peer();
+      await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "settled", HOUR, 5_000);
+      assert.deepEqual(ids(b), ["p0"]);
+    }).timeout(30_000);
+  });
+
+  describe("records", () => {
+    it("that are damaged are named and set aside, and the others are used", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(4)) a.say(id, "x@b.test");
+      await stop(a);
+      const [first, second, third] = await store.range(JOURNAL, []);
+      const [key = [], value] = first ?? [];
+      await store.put(JOURNAL, key, { ...(value as object), xml: "<message from='evil@a.test' to='x@b.test'/>" });
+      await store.put(JOURNAL, second?.[0] ?? [], "nonsense");
+      await store.put(JOURNAL, third?.[0] ?? [], { ...(third?.[1] as object), v: 2 });
+      await store.flushed();
+      const errors: object[] = [];
+      const b = await peer();
+      const next = await nextLife({ log: logOf(errors) });
+      await advanceUntil(clock, () => next.fates.length === 1, "the good one is proved");
+      assert.deepEqual(ids(b), ["m3"]);
+      assert.equal(errors.length, 3);
+      await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "forgotten");
+      await stop(next);
+      assert.equal(await waiting(), 0);
+      assert.equal((await store.range("s2s-journal-damaged", [])).length, 3);
+    });
+
+    it("that are damaged while the server runs are found as well", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(2)) a.say(id, "x@b.test");
+      await until(() => a.counts.stored === 2, "both are on the disk");
+      const [[key = []] = []] = await store.range(JOURNAL, []);
+      await store.put(JOURNAL, key, 7);
+      const b = await peer();
+      await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 1, "the good one is proved");
+      assert.deepEqual(ids(b), ["m1"]);
+      await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "forgotten");
+    });
+
+    it("have numbers that go on growing, and names that no life shares with another", async () => {
+      away();
+      for (const id of numbered(2)) {
+        const a = await side();
+        a.say(id, "x@b.test");
+        await stop(a);
+      }
+      const a = await side();
+      const list = await a.s2s.journalDesk?.list(10);
+      assert.deepEqual(
+        list?.items.map(({ id, stanzaId }) => [id, stanzaId]),
+        [
+          ["1-1", "m0"],
+          ["2-1", "m1"],
+        ],
+      );
+    });
+  });
+
+  describe("before an acknowledgement", () => {
+    it("writes each message down before it is taken over, and deletes it when it is proved", async () => {
+      const b = await peer();
+      const a = await side({ config: { journal_before_ack: true } });
+      const taken = a.say("m1", "x@b.test");
+      assert.ok(taken instanceof Promise);
+      await taken;
+      assert.equal((await store.afterCrash().range(JOURNAL, [])).length, 1);
+      await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 1, "proved");
+      assert.equal(delayOf(b.stanzas[0]), undefined);
+      await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "forgotten");
+      await stop(a);
+      assert.equal(await waiting(), 0);
+      assert.deepEqual(a.counts, { "proved/sm-ack": 1 });
+    });
+
+    it("loses nothing in a crash that its sender has an acknowledgement of", async () => {
+      const b = await peer({ script: { header: "ignore" } });
+      const a = await side({ config: { journal_before_ack: true } });
+      for (const id of numbered(3)) await a.say(id, "x@b.test");
+      store = store.afterCrash();
+      a.s2s.destroy();
+      b.when("header", "ordinary");
+      const next = await nextLife();
+      await advanceUntil(clock, () => next.counts["proved/sm-ack"] === 3, "proved");
+      assert.deepEqual(ids(b), numbered(3));
+    });
+  });
+
+  describe("for operators", () => {
+    it("lists what waits without what people wrote, drops it with or without a word, and tries a domain at once", async () => {
+      const b = await peer();
+      await b.crash();
+      const a = await side();
+      for (const id of numbered(4)) a.say(id, "x@b.test");
+      await until(() => a.counts.stored === 4, "all are on the disk");
+      const desk = a.s2s.journalDesk;
+      assert.ok(desk);
+      const list = await desk.list(2, "b.test");
+      assert.equal(list.more, true);
+      assert.ok(!JSON.stringify(list).includes("hear"));
+      assert.equal(list.items[0]?.what, "message chat");
+      const id = list.items[1]?.id ?? "";
+      assert.deepEqual(await desk.drop({ id }, true), { dropped: 1, told: 1, underWay: 0 });
+      await until(() => a.told.length === 1, "told");
+      assert.equal(a.told[0]?.id, "m1");
+      await assert.rejects(desk.drop({ id }, true), { code: "MORENDO_JOURNAL_EMPTY" });
+      assert.throws(() => desk.retry("c.test"), { code: "MORENDO_JOURNAL_EMPTY" });
+      await b.listen();
+      desk.retry("b.test");
+      await until(() => b.stanzas.length === 3, "it came without any time going by");
+      await b.crash();
+      await until(() => a.s2s.links()[0]?.state !== "open", "it is noticed");
+      a.say("m4", "x@b.test");
+      await advanceUntil(clock, () => (a.s2s.journal?.domains["b.test"] ?? 0) >= 1, "it waits");
+      await desk.drop({ domain: "b.test" }, false);
+      assert.equal(a.told.length, 1);
+    });
+  });
+});
+
+function logOf(errors: object[]): Logger {
+  const log: Logger = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: () => undefined,
+    error: (fields: object) => void errors.push(fields),
+    child: () => log,
+  };
+  return log;
+}
