@@ -2,7 +2,7 @@
 // know what a text is to become, the loader to propose names. Not for checking values: that is zod's work.
 
 import type { z } from "zod";
-import { configSchema } from "./schema.ts";
+import { configSchema, restartOnly } from "./schema.ts";
 
 /** What an option holds: `any` for values that only a module knows. */
 export type OptionKind = "text" | "number" | "flag" | "list" | "tables" | "map" | "table" | "any";
@@ -62,6 +62,15 @@ export function namesAt(path: readonly PropertyKey[], schema: z.ZodType = config
   if (name === undefined) return Object.keys(definition.shape ?? {});
   const next = inside(definition, String(name));
   return next === undefined ? [] : namesAt(rest, next);
+}
+
+/** Tells whether a running server cannot take the option at `path` in, so that it needs a restart. */
+export function needsRestart(path: readonly PropertyKey[], schema: z.ZodType = configSchema): boolean {
+  if (restartOnly.has(schema)) return true;
+  const [name, ...rest] = path;
+  if (name === undefined) return false;
+  const next = inside(bare(schema), String(name));
+  return next !== undefined && needsRestart(rest, next);
 }
 
 /** Returns an option's path as it is written in messages: `hosts[1].name`, `s2s.routes."b.test"`. */

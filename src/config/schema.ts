@@ -23,6 +23,15 @@ function unit(parse: (text: string) => number | undefined, expected: string) {
   };
 }
 
+/** Options that a running server cannot take in: `morendo reload` names those that have changed. */
+export const restartOnly = new WeakSet<z.ZodType>();
+
+/** Marks an option that takes a new process. */
+function atRestart<Schema extends z.ZodType>(schema: Schema): Schema {
+  restartOnly.add(schema);
+  return schema;
+}
+
 const text = z.string({ error: "a text in quotes" });
 const path = z.string({ error: "a path in quotes" }).min(1, "a path in quotes");
 const flag = (fallback: boolean) => z.boolean({ error: "true or false" }).default(fallback);
@@ -82,8 +91,8 @@ const streamLimits = (stanzaSize: string) => ({
 });
 
 const c2s = z.strictObject({
-  listen: list(address).default(["0.0.0.0:5222"]),
-  listen_tls: list(address).default(["0.0.0.0:5223"]),
+  listen: atRestart(list(address).default(["0.0.0.0:5222"])),
+  listen_tls: atRestart(list(address).default(["0.0.0.0:5223"])),
   ...streamLimits("256KiB"),
   max_login_size: size("16KiB"),
   max_connections: count(20_000),
@@ -109,8 +118,8 @@ const c2s = z.strictObject({
 });
 
 const s2s = z.strictObject({
-  enabled: flag(true),
-  listen: list(address).default(["0.0.0.0:5269"]),
+  enabled: atRestart(flag(true)),
+  listen: atRestart(list(address).default(["0.0.0.0:5269"])),
   ...streamLimits("512KiB"),
   rate: size("2MiB"),
   burst: size("8MiB"),
@@ -131,7 +140,7 @@ const s2s = z.strictObject({
   max_queue_size: size("16MiB"),
   max_dials: count(64),
   /** What waits on the disk: `absence` what a domain that is away does not take, `stop` only what is left at a stop. */
-  journal: z.enum(["absence", "stop", "off"], { error: '"absence", "stop" or "off"' }).default("absence"),
+  journal: atRestart(z.enum(["absence", "stop", "off"], { error: '"absence", "stop" or "off"' }).default("absence")),
   journal_lifetime: duration("1d"),
   journal_max: count(100_000),
   journal_max_size: size("128MiB"),
@@ -193,8 +202,8 @@ const httpToken = z
 
 const http = z
   .strictObject({
-    listen: list(address).default(["127.0.0.1:5280"]),
-    allow_remote: flag(false),
+    listen: atRestart(list(address).default(["127.0.0.1:5280"])),
+    allow_remote: atRestart(flag(false)),
     /** Names under which it may be asked for, beside `localhost` and addresses. */
     names: list(text).default([]),
     /** Who may read the metrics: whoever has a token that allows it, or everybody who can connect. */
@@ -236,7 +245,7 @@ function refuseTwins(hosts: readonly { readonly name: string }[], context: z.Ref
 
 /** The whole configuration. */
 export const configSchema = z.strictObject({
-  data: path.default("data"),
+  data: atRestart(path.default("data")),
   hosts: z
     .array(host, { error: "[[hosts]] tables" })
     .min(1, "at least one host")
@@ -272,9 +281,21 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   http: http.prefault({}),
-  control: z.strictObject({ socket: text.default("") }).prefault({}),
+  control: z.strictObject({ socket: atRestart(text.default("")) }).prefault({}),
   shutdown: shutdown.prefault({}),
   restart: z.strictObject({ timeout: duration("1m") }).prefault({}),
+  suspend: z
+    .strictObject({
+      mode: z.enum(["hold", "refuse"], { error: '"hold" or "refuse"' }).default("hold"),
+      timeout: duration("30s"),
+      /** What becomes of it when somebody is not done by then: everything goes `back`, or it `stay`s suspended. */
+      on_timeout: z.enum(["back", "stay"], { error: '"back" or "stay"' }).default("back"),
+      /** Where those who are refused are sent. */
+      see_other_host: address.optional(),
+      /** How often white space is sent while everything is held. */
+      keepalive: duration("30s"),
+    })
+    .prefault({}),
 });
 
 /** The configuration as the server uses it: defaults filled in, durations in milliseconds, sizes in bytes. */
