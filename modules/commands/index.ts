@@ -17,7 +17,7 @@ import {
 import { readSubmittedForm } from "../../src/stanza/data-form.ts";
 import type { Stanza } from "../../src/stanza/stanza.ts";
 import { errorReply, resultOf, StanzaError } from "../../src/stanza/stanza-error.ts";
-import type { Element } from "../../src/xml/element.ts";
+import { type Element, xml } from "../../src/xml/element.ts";
 import { NS } from "../../src/xml/ns.ts";
 import { type Action, commandElement, commandError, isAction, nextAction } from "./protocol.ts";
 import { type CommandSession, CommandSessions } from "./sessions.ts";
@@ -67,8 +67,16 @@ class Commands {
     });
   }
 
-  answer({ payload, target, asked, stanza }: IqRequest): IqAnswer | undefined {
+  answer(request: IqRequest): IqAnswer | undefined | Promise<IqAnswer> {
+    const { payload, target, stanza } = request;
     if (target !== "host" || !payload.is("command", NS.commands)) return undefined;
+    const answer = this.#answer(request);
+    if (!(answer instanceof StanzaError)) return answer;
+    const sent = this.#refuse(stanza, answer);
+    return sent === undefined ? "handled" : sent.then(() => "handled");
+  }
+
+  #answer({ payload, asked, stanza }: IqRequest): IqAnswer {
     const { node, sessionid, action = "execute" } = payload.attrs;
     if (node === undefined) return new StanzaError("bad-request", "the command has no node");
     if (!isAction(action)) return commandError("malformed-action");
@@ -132,13 +140,21 @@ class Commands {
       .then((late) => {
         session.isBusy = false;
         const result = this.#take(session, late);
-        const reply = result instanceof StanzaError ? errorReply(stanza, result) : resultOf(stanza, result);
-        return reply === undefined ? undefined : this.#api.route(reply);
+        return result instanceof StanzaError ? this.#refuse(stanza, result) : this.#api.route(resultOf(stanza, result));
       })
       .catch((thrown: unknown) => this.#api.log.warn({ err: thrown }, "a command's answer could not be sent"))
       .finally(() => this.#pending.delete(replying));
     this.#pending.add(replying);
     return "handled";
+  }
+
+  /** Sends an error with the head of the command that it is about: clients find their own session by it. */
+  #refuse(stanza: Stanza, error: StanzaError): void | Promise<void> {
+    const reply = errorReply(stanza, error);
+    if (reply === undefined) return undefined;
+    const { node, sessionid } = stanza.payload?.attrs ?? {};
+    reply.element.children.unshift(xml("command", { xmlns: NS.commands, node, sessionid }));
+    return this.#api.route(reply);
   }
 
   #take(session: CommandSession, answer: CommandAnswer): Element | StanzaError {

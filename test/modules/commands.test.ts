@@ -205,6 +205,12 @@ describe("commands", () => {
     assert.match(await run(session, submit({ kind: "rye" })), /executing/);
   });
 
+  it("names the command and its session in an error, by which clients know them", async () => {
+    const session = await begin();
+    const head = `<command xmlns="${COMMANDS}" ${session}/><error type="modify">`;
+    assert.ok((await run(session, submit({}))).includes(head));
+  });
+
   it("refuses commands that there are not, have no name, or are for others", async () => {
     assertError(await run('node="cake"'), "item-not-found");
     assertError(await run(""), "bad-request");
