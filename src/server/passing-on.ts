@@ -10,6 +10,7 @@ import type {
   StateSection,
   SuccessorCommand,
 } from "../handover/index.ts";
+import type { PassableSocket } from "../net/transport.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import { describeStanza, type Stanza } from "../stanza/stanza.ts";
 import { asError } from "../util/errors.ts";
@@ -47,6 +48,8 @@ export interface PassingOnOptions {
   readonly s2s: S2s;
   readonly modules: ModuleLoader;
   readonly router: Router;
+  /** Listening sockets that go to the successor beside those of c2s and s2s; whose they are lets go of them. */
+  readonly passable: readonly PassableSocket[];
   readonly log: Logger;
 }
 
@@ -71,7 +74,7 @@ export class PassingOn {
     const forget = lifecycle.on("state", ({ state }) => calledOff.abort(new Error(`the server is ${state}`)));
     const outcome = await handover.run({
       command,
-      listeners: [...c2s.passable, ...s2s.passable].flatMap(({ name, fd, handle }) =>
+      listeners: [...c2s.passable, ...s2s.passable, ...this.#options.passable].flatMap(({ name, fd, handle }) =>
         fd === undefined ? [] : { name, fd, handle },
       ),
       offers: Object.entries(STATE_VERSIONS).map(([name, versions]) => ({ name, versions, required: true })),

@@ -7,9 +7,10 @@ import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor }
 import type { Jid } from "../jid/jid.ts";
 import { InheritedListeners } from "../net/inherited.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
-import type { CertificateSource, Network } from "../net/transport.ts";
+import type { CertificateSource, Network, PassableSocket } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import { type DrainReport, readLastReport } from "../shutdown/report.ts";
+import type { ResumeRequest, ResumeResult, SuspendReport, SuspendRequest } from "../shutdown/suspend-types.ts";
 import type { CancelRequest, CancelResult, LifecycleState, PhaseContext, StopRequest } from "../shutdown/types.ts";
 import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
@@ -35,6 +36,7 @@ import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalStatus } from "./s2s/journal.ts";
 import type { LinkStatus } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
+import { type SuspendWish, suspendRequest } from "./suspending.ts";
 import { takeOver, takeRelayedStanza } from "./taking-over.ts";
 import { noTraffic, type Traffic } from "./traffic.ts";
 import { version } from "./version.ts";
@@ -59,16 +61,27 @@ export interface ServerOptions {
   readonly modules?: readonly ModuleDefinition[];
   /** Used instead of the files that the configuration names. */
   readonly certificates?: CertificateSource;
+  /** Comes up suspended: whoever wants in waits, or is refused, until somebody resumes it. */
+  readonly suspended?: SuspendWish;
   /** What a predecessor hands over to this server, when it is started as its successor. */
   readonly inheritance?: Inheritance;
   /** Listening sockets that are open already: a predecessor's, or a service manager's. */
   readonly inherited?: InheritedListeners;
+  /** What else this process listens with: it is told of with the rest, and goes to a successor. */
+  readonly alongside?: Alongside;
   /** How a successor is started; as our own child unless given. */
   readonly spawnSuccessor?: SpawnSuccessor;
   /** What operators can ask for by way of modules, such as ad-hoc commands; nothing unless given. */
   readonly operations?: ModuleOperations;
   /** Where drain reports are written: the data folder unless told, nowhere with `false`. */
   readonly reportDir?: string | false;
+}
+
+/** Listening sockets beside those of the server. */
+export interface Alongside {
+  /** As people read it: `http 127.0.0.1:5280`. */
+  readonly listening: readonly string[];
+  readonly passable: readonly PassableSocket[];
 }
 
 /** What the server says of itself. */
@@ -93,6 +106,10 @@ export interface ServerStatus {
   readonly journal?: JournalStatus;
   /** The phase that runs, while the server goes down. */
   readonly phase?: PhaseName;
+  /** The suspension that the server is in, or on its way to: its mode, since when, and who was late. */
+  readonly suspension?: SuspendReport;
+  /** The last suspension that is over, or came to nothing. */
+  readonly lastSuspension?: SuspendReport;
 }
 
 /** Why nobody is let in yet: the predecessor serves. */
@@ -113,6 +130,8 @@ export class Server {
   #handover: Handover;
   #hasTakenOver = false;
   #inherited: InheritedListeners;
+  /** What the start is to end in, if it is not to let everybody in. */
+  #startsSuspended: SuspendRequest | undefined;
 
   constructor(options: ServerOptions) {
     const { config, log } = options;
@@ -121,7 +140,8 @@ export class Server {
     this.#random = options.random ?? systemRandom;
     this.#log = log;
     this.#startedAt = this.#clock.wallTime();
-    const { reportDir = config.data, spawnSuccessor } = options;
+    const { reportDir = config.data, spawnSuccessor, suspended } = options;
+    this.#startsSuspended = suspended && suspendRequest(config.suspend, suspended);
     this.#inherited = options.inherited ?? new InheritedListeners([]);
     this.#handover = new Handover({
       clock: this.#clock,
@@ -154,7 +174,7 @@ export class Server {
    * meanwhile, what had been started is taken down again by the pipeline, and the report says why.
    */
   start(): Promise<boolean> {
-    return this.lifecycle.start(async (signal) => {
+    const sequence = async (signal: AbortSignal): Promise<void> => {
       try {
         await this.#start(signal);
         if (this.isSuperfluous) await this.#giveBack(toldToStop(this.lifecycle.request));
@@ -162,7 +182,8 @@ export class Server {
         if (this.isSuperfluous) await this.#giveBack(thrown);
         throw thrown;
       }
-    });
+    };
+    return this.lifecycle.start(sequence, () => this.#startsSuspended);
   }
 
   /** Stops the server: see `Lifecycle.stop`. */
@@ -180,7 +201,19 @@ export class Server {
       return { ok: false, step: "refused", why: `the server is ${this.lifecycle.state}`, stderrTail: "" };
     }
     const { lifecycle } = this;
-    return await new PassingOn({ ...parts, handover: this.#handover, lifecycle, log: this.#log }).run(request);
+    const handover = this.#handover;
+    const passable = this.#options.alongside?.passable ?? [];
+    return await new PassingOn({ ...parts, handover, lifecycle, log: this.#log, passable }).run(request);
+  }
+
+  /** Brings the server to stand still, in the configured mode and time unless told: see `Lifecycle.suspend`. */
+  suspend(wish: SuspendWish): Promise<SuspendReport> {
+    return this.lifecycle.suspend(suspendRequest(this.#options.config.suspend, wish));
+  }
+
+  /** Goes on after `suspend`: see `Lifecycle.resume`. */
+  resume(request: ResumeRequest): Promise<ResumeResult> {
+    return this.lifecycle.resume(request);
   }
 
   /** The process that has taken over from this one, if one has. */
@@ -247,6 +280,7 @@ export class Server {
   status(): ServerStatus {
     const parts = this.#parts;
     const phase = this.lifecycle.progress?.phase;
+    const { suspension, lastSuspension } = this.lifecycle;
     return {
       state: this.lifecycle.state,
       startedAt: new Date(this.#startedAt).toISOString(),
@@ -256,6 +290,7 @@ export class Server {
       listening: [
         ...(parts?.c2s.listening ?? []).map((address) => `c2s ${address}`),
         ...(parts?.s2s.listening ?? []).map((address) => `s2s ${address}`),
+        ...(this.#options.alongside?.listening ?? []),
       ],
       sessions: parts?.sessions.size ?? 0,
       hibernating: parts?.c2s.hibernating ?? 0,
@@ -264,6 +299,8 @@ export class Server {
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(parts?.s2s.journal === undefined ? {} : { journal: parts.s2s.journal }),
       ...(phase === undefined ? {} : { phase }),
+      ...(suspension === undefined ? {} : { suspension }),
+      ...(lastSuspension === undefined ? {} : { lastSuspension }),
     };
   }
 
@@ -380,6 +417,7 @@ export class Server {
       previousReport,
     });
     this.#parts = parts;
+    if (this.#startsSuspended !== undefined) parts.suspending.begin(this.#startsSuspended);
     if (signal.aborted) return;
 
     lifecycle.attach("quit", { name: "modules", run: (context) => this.#unloadModules(context) });
@@ -427,13 +465,14 @@ export class Server {
     const unclaimed = await this.#inherited.closeUnclaimed();
     if (unclaimed.length > 0)
       this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
-    void this.#takeUpJournal(parts);
     parts.notifications.notify("server-started", undefined);
+    void this.#goOnAlone(parts);
   }
 
-  /** What waits for other servers is in the hands of the predecessor until it has gone. Never rejects. */
-  async #takeUpJournal({ s2s }: Parts): Promise<void> {
+  /** What waits for other servers, and for others to tell, is in the hands of the predecessor until it has gone. Never rejects. */
+  async #goOnAlone({ s2s, notifications }: Parts): Promise<void> {
     await this.#options.inheritance?.predecessorGone();
+    notifications.notify("server-alone", undefined);
     await s2s.takeUpJournal();
   }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Command, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
 import { ControlServer } from "../../control/control-server.ts";
+import { HttpServer } from "../../control/http/http-server.ts";
 import { accountsPort } from "../../operations/accounts-port.ts";
 import { Operations } from "../../operations/operations.ts";
 import { Rights } from "../../operations/rights.ts";
@@ -92,6 +93,14 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     watchdog,
     moduleBase: moduleBase(loaded, io),
     inherited,
+    alongside: {
+      get listening() {
+        return http.listening.map((address) => `http ${address}`);
+      },
+      get passable() {
+        return http.passable;
+      },
+    },
     operations: operations.forModules(new Rights(config.admin)),
     ...(inheritance === undefined ? {} : { inheritance }),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
@@ -111,7 +120,10 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     command,
     controlPath: config.control.socket,
     log,
-    replaced: () => control.replaced(),
+    replaced: () => {
+      http.passOn();
+      return control.replaced();
+    },
   });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
@@ -120,8 +132,15 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     clock: io.clock,
     log,
   });
+  const http = new HttpServer({ config, server, operations, inherited, clock, random, log });
   // While there is a predecessor, it is the one who answers.
   await (inheritance === undefined ? control.start() : control.prepare());
+  try {
+    await (inheritance === undefined ? http.start() : http.prepare());
+  } catch (thrown) {
+    await control.close(0);
+    throw thrown;
+  }
 
   const tell = (text: string): void => {
     (io.stdout.isTTY === true ? io.stdout : io.stderr).write(`${text}\n`);
@@ -140,7 +159,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
 
   const runs = await server.start();
   // A stop may have been asked for at the very end of a start: until it is over we are the one to ask.
-  if (inheritance !== undefined && !server.isSuperfluous) await publish(control, log);
+  if (inheritance !== undefined && !server.isSuperfluous) await publish({ control, http }, log);
   if (runs) {
     systemd.ready(`serving ${server.status().hosts.join(", ")}`);
     tell(describeStart(server.status(), config, file));
@@ -153,18 +172,27 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   }
   const report = await over;
   if (report.error !== undefined) tell(`morendo: ${describeFailure(report.error, config)}`);
-  // The socket goes last: whoever followed the run has the report by then.
-  await control.close(undefined, { hasSuccessor: server.passedTo !== undefined });
+  // These go last: whoever followed the run has the report by then.
+  const hasSuccessor = server.passedTo !== undefined;
+  await Promise.all([control.close(undefined, { hasSuccessor }), http.close()]);
   leave({ code: report.exitCode, log });
   return report.exitCode;
 }
 
-/** Takes the predecessor's place at the control socket. Without one the server is hard to reach, but it serves. */
-async function publish(control: ControlServer, log: Logger): Promise<void> {
+/** Takes the predecessor's place for operators. Without one the server is hard to reach, but it serves. */
+async function publish(
+  { control, http }: { readonly control: ControlServer; readonly http: HttpServer },
+  log: Logger,
+): Promise<void> {
   try {
     await control.publish();
   } catch (thrown) {
     log.error({ err: asError(thrown) }, "the control socket could not be put in its place");
+  }
+  try {
+    await http.publish();
+  } catch (thrown) {
+    log.error({ err: asError(thrown) }, "HTTP could not be taken over");
   }
 }
 
