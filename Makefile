@@ -23,6 +23,7 @@ build: install
 	@rm -rf dist
 	$(BIN)/tsc -p tsconfig.build.json
 	@mkdir -p dist/src/xml && cp src/xml/ltx.d.ts dist/src/xml/
+	@mkdir -p dist/src/control/http && cp -r src/control/http/page dist/src/control/http/
 	@chmod +x dist/src/cli/main.js
 
 # The server in the foreground, with ./morendo.toml or the defaults and its data in ./data. `exec`: Ctrl-C and its
