@@ -21,6 +21,7 @@ import { Accounts } from "./accounts.ts";
 import { C2s } from "./c2s/c2s.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
 import type { ModuleOperations } from "./module-api.ts";
+import { FateWatch } from "./fate-watch.ts";
 import { ModuleLoader } from "./module-loader.ts";
 import { noOperations } from "./no-operations.ts";
 import type { PhaseName } from "./phases.ts";
@@ -30,6 +31,7 @@ import { S2s } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
 import { endSession, partSession } from "./session-ending.ts";
 import { SessionTable } from "./session-table.ts";
+import { Suspending } from "./suspending.ts";
 import { noTraffic, type Traffic } from "./traffic.ts";
 import { version } from "./version.ts";
 
@@ -48,6 +50,7 @@ export interface Parts {
   readonly s2s: S2s;
   readonly c2s: C2s;
   readonly traffic: Traffic;
+  readonly suspending: Suspending;
 }
 
 /** What the parts are made of. */
@@ -73,9 +76,10 @@ export interface PartsOptions {
 /** Makes the parts and joins them; starts nothing. */
 export function joinParts(tools: PartsOptions): Parts {
   const { config, clock, random, log, lifecycle, store, certificates } = tools;
-  const { obligations } = lifecycle;
+  const obligations = new FateWatch(lifecycle.obligations);
   const hosts = config.hosts.map(({ name }) => preparedHost(name));
   const wheel = new TimerWheel(clock);
+  const pausedWheel = new TimerWheel(clock);
   const network = tools.network ?? new TcpNetwork({ clock, log, inherited: tools.inherited });
   const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
     log.error({ err: asError(thrown), event }, "a listener failed"),
@@ -119,7 +123,8 @@ export function joinParts(tools: PartsOptions): Parts {
     hosts,
     clock,
     random,
-    wheel,
+    wheel: pausedWheel,
+    steadyWheel: wheel,
     log: log.child({ part: "s2s" }),
     network,
     resolver: new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random }),
@@ -164,7 +169,8 @@ export function joinParts(tools: PartsOptions): Parts {
     previousReport: tools.previousReport,
     operations: tools.operations ?? noOperations,
     router: {
-      route: (stanza) => router.route(stanza),
+      route: (stanza, settled) =>
+        settled === undefined ? router.route(stanza) : obligations.route(router, stanza, settled),
       isLocal: (jid) => router.isLocal(jid),
       accountExists: async (account: Jid) => await accounts.exists(account.local, account.domain),
       sessionsOf: (account) => [...sessions.of(account).values()],
@@ -184,7 +190,7 @@ export function joinParts(tools: PartsOptions): Parts {
     traffic,
     clock,
     random,
-    wheel,
+    wheel: pausedWheel,
     log: log.child({ part: "c2s" }),
     moduleFeatures: () => modules.streamFeatures(),
     sessionBound: (session) => notifications.notify("session/bound", session),
@@ -205,7 +211,19 @@ export function joinParts(tools: PartsOptions): Parts {
     sessionEnding: (session, reason) =>
       endSession({ hooks, notifications, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
   });
-  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s, traffic };
+  const suspending = new Suspending({
+    config: config.suspend,
+    batch: config.shutdown.batch,
+    clock,
+    log,
+    lifecycle,
+    c2s,
+    s2s,
+    store,
+    wheel: pausedWheel,
+    steadyWheel: wheel,
+  });
+  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s, traffic, suspending };
 }
 
 /** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */

@@ -1,7 +1,7 @@
 // The words of a suspension as types: what is asked for, who takes part, what they are told and what is written down.
 // Generic: this room knows nothing of XMPP or sockets. Not for: stops and their phases (types.ts).
 
-import type { CancelledContext, Outcome, PhaseContext } from "./types.ts";
+import type { CancelledContext, Outcome, PhaseContext, When } from "./types.ts";
 
 /** The steps of a suspension: whether it can be done, doing it, and taking it back. */
 export type SuspendStep = "prepare" | "suspend" | "resume";
@@ -43,6 +43,8 @@ export interface ResumeContext extends CancelledContext<SuspendStep> {
  */
 export interface SuspendParticipant {
   readonly name: string;
+  /** `before` or `after` all others; `during` unless given. Those of one group come in the order of registration. */
+  readonly when?: When;
   /** The modes it takes part in; all unless given. */
   readonly modes?: readonly string[];
   /** Its own limit in each step; without one it has what is left. */

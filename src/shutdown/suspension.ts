@@ -6,6 +6,7 @@ import type { Clock, Timer } from "../util/clock.ts";
 import { Deadline } from "../util/deadline.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
+import { GROUPS } from "./phase-entry.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { type Begun, PhaseRun } from "./phase-run.ts";
 import type {
@@ -96,9 +97,11 @@ export class Suspension {
     return this.#current?.request;
   }
 
-  /** Adds a participant, the last in order; the returned function takes it out again. One under way goes on without it. */
+  /** Adds a participant, the last of its group; the returned function takes it out again. One under way goes on without it. */
   add(participant: SuspendParticipant): () => void {
-    this.#participants.push(participant);
+    const group = groupOf(participant);
+    const before = this.#participants.findLastIndex((other) => groupOf(other) <= group);
+    this.#participants = this.#participants.toSpliced(before + 1, 0, participant);
     return () => {
       this.#participants = this.#participants.filter((other) => other !== participant);
     };
@@ -366,6 +369,10 @@ export class Suspension {
     if (outcome === "suspended") this.#options.log.info(fields, "suspended");
     else this.#options.log.warn(fields, why ?? `suspended, although not everybody is done: ${late.join(", ")}`);
   }
+}
+
+function groupOf({ when = "during" }: SuspendParticipant): number {
+  return GROUPS.indexOf(when);
 }
 
 function firstLine(text: string | undefined): string {

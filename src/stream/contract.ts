@@ -83,7 +83,7 @@ export interface XmlStream {
   /**
    * Stops reading and begins with nothing more of what has come, until `release`. Resolves when what was under way is
    * done: from then on the handler is not called with anything the peer sent. Sending goes on as before. Several can hold
-   * a stream, each by its own name.
+   * a stream, each by its own name. That the connection breaks is told at the release.
    */
   hold(holder?: string): Promise<void>;
   /** Goes on after `hold`, once nobody holds it any more, with what has come meanwhile first. */

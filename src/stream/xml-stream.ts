@@ -151,7 +151,10 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   release(holder = ""): void {
     if (!this.#holders.delete(holder) || this.#isHeld) return;
+    // The connection has gone meanwhile.
+    if (this.#transportEnd !== undefined) this.#outputOver("broken");
     if (!this.#busy) this.#goOn();
+    else if (this.#transportEnd !== undefined) this.#limitTime(HANDLER_GRACE_MS);
   }
 
   close(options: { readonly error?: StreamError; readonly timeoutMs: number }): Promise<StreamEnd> {
@@ -177,6 +180,7 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
       this.#holders.clear();
       this.#outputOver("broken");
       this.#closeTransport(this.#closeTimeoutMs);
+      if (this.#transportEnd !== undefined && !this.#busy) this.#finish(this.#transportEnd);
     }
     return ended;
   }
@@ -223,6 +227,8 @@ class TransportXmlStream implements XmlStream, TransportReader, StreamSink {
 
   onClose(end: TransportEnd): void {
     this.#transportEnd = end;
+    // While everything is to stand still, a connection that breaks sets nothing off.
+    if (this.#isHeld && this.#outputOpen && !this.#isDestroyed) return;
     this.#outputOver("broken");
     if (this.#standsStill && !this.#isDestroyed) this.#limitTime(HANDLER_GRACE_MS);
     else this.#finish(end);

@@ -24,6 +24,7 @@ export class TimerWheel {
   #buckets = new Map<number, Set<Slot>>();
   #timer: Timer | undefined;
   #size = 0;
+  #isPaused = false;
 
   constructor(clock: Clock, tickMs = 500) {
     this.#clock = clock;
@@ -33,6 +34,24 @@ export class TimerWheel {
   /** How many timeouts are pending. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Lets nothing fire until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#stop();
+  }
+
+  /** Goes on after `pause`: every timeout has its whole time again. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    for (const bucket of [...this.#buckets.values()]) {
+      for (const slot of [...bucket]) {
+        this.#remove(slot);
+        this.#place(slot);
+      }
+    }
   }
 
   /** Calls `fire` once, `ms` from now or up to a tick later. */
@@ -62,7 +81,7 @@ export class TimerWheel {
     bucket.add(slot);
     slot.bucket = bucket;
     this.#size++;
-    this.#timer ??= this.#clock.setTimer(this.#tickMs, () => this.#tick());
+    if (!this.#isPaused) this.#timer ??= this.#clock.setTimer(this.#tickMs, () => this.#tick());
   }
 
   #remove(slot: Slot): void {
@@ -79,11 +98,12 @@ export class TimerWheel {
     for (const [due, bucket] of this.#buckets) {
       if (due > now) continue;
       for (const slot of bucket) {
+        if (this.#isPaused) return;
         this.#remove(slot);
         slot.fire();
       }
     }
-    if (this.#size > 0) this.#timer ??= this.#clock.setTimer(this.#tickMs, () => this.#tick());
+    if (this.#size > 0 && !this.#isPaused) this.#timer ??= this.#clock.setTimer(this.#tickMs, () => this.#tick());
   }
 
   #stop(): void {

@@ -4,7 +4,7 @@
 import type { Config } from "../../config/schema.ts";
 import { Jid } from "../../jid/jid.ts";
 import type { Accepted, CertificateSource, Network, PassableSocket } from "../../net/transport.ts";
-import type { PhaseContext } from "../../shutdown/types.ts";
+import type { PhaseContext, Progress } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { XmlStream } from "../../stream/contract.ts";
@@ -20,6 +20,7 @@ import { Listeners } from "../listeners.ts";
 import type { Router } from "../router.ts";
 import type { SessionTable } from "../session-table.ts";
 import { noTraffic, type Traffic } from "../traffic.ts";
+import { allOf, type Waiting } from "../waiting.ts";
 import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
 import { ConnectionLimits } from "./connection-limits.ts";
@@ -98,6 +99,8 @@ export class C2s {
   #closing = new Map<ClientStream | ClientSession, Promise<void>>();
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
+  /** What those who want to bind a resource are told, while nobody may. */
+  #refusal: StreamError | undefined;
   #resumption: Resumption;
   /** Cleared when sessions are closed for good: from then on none outlives its connection. */
   #mayHibernate = true;
@@ -134,6 +137,7 @@ export class C2s {
       },
       tls: { role: "server", certificates: options.certificates, requestCertificate: false },
       moduleFeatures: () => options.moduleFeatures(),
+      refusal: () => this.#refusal,
       bind: (user, resource, connection) => this.#bind(user, resource, connection),
       enable: (session, request) => this.#enable(session, request),
       resume: async (user, request, connection) =>
@@ -389,14 +393,55 @@ export class C2s {
 
   /**
    * Stops taking connections and input, in the name of `holder`; resolves when nothing that had come is at work any more.
+   * `tell` hears of whom it waits for.
    */
-  async hold(holder: string): Promise<void> {
+  async hold(holder: string, tell?: (progress: Progress) => void): Promise<void> {
     this.pauseListening(holder);
     this.#holders.add(holder);
-    const still = Array.from(this.#streams, ({ stream }) => stream.hold(holder));
+    const still: Waiting[] = [];
+    for (const one of this.#streams) {
+      const done = one.stream.hold(holder);
+      // Nothing is at work in a handshake, and it may take long.
+      if (!one.stream.transport.handshaking) still.push({ name: nameOf(one), done });
+    }
     // Nothing more comes from those who wait for a slow reader, who could hold everything up.
     for (const session of this.#options.sessions.all()) if (session instanceof ClientSession) session.waitNoMore();
-    await Promise.all(still);
+    await allOf(still, tell);
+  }
+
+  /**
+   * Lets the connections that are being closed come to their end although `holder` holds everything; resolves when they
+   * are gone, and the sessions that are being seen off.
+   */
+  async finishClosing(holder: string): Promise<void> {
+    const { close_timeout: timeoutMs } = this.#options.config;
+    const ends: Promise<unknown>[] = [...this.#endings.values()];
+    for (const { stream } of this.#streams) {
+      if (!stream.closing) continue;
+      stream.release(holder);
+      ends.push(stream.close({ timeoutMs }));
+    }
+    await Promise.all(ends);
+  }
+
+  /** Sends white space to every client that has a session, and gives up the event loop in between. */
+  async keepAlive(batch: number): Promise<void> {
+    let count = 0;
+    for (const { session, stream } of [...this.#streams]) {
+      if (session === undefined || stream.transport.buffered > 0) continue;
+      stream.send(" ");
+      if (++count % batch === 0) await this.#options.clock.turn();
+    }
+  }
+
+  /** Tells everybody who wants to bind a resource `error`, or lets them, with undefined. */
+  refuseNew(error: StreamError | undefined): void {
+    this.#refusal = error;
+  }
+
+  /** Everybody who waits for a client has all the agreed time again: nobody could come while everything was held. */
+  waitAnew(): void {
+    for (const session of this.#resumption.hibernating) session.waitAnew();
   }
 
   /** Goes on after `hold`, unless somebody else holds too. */

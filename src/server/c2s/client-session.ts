@@ -249,6 +249,13 @@ export class ClientSession implements Session {
     if (this.hibernating && this.#sm !== undefined) this.#awaitClient(this.#sm, this.#detachedAt ?? 0);
   }
 
+  /** Waits for its client as long as was agreed, from now on. */
+  waitAnew(): void {
+    if (!this.hibernating || this.#sm === undefined) return;
+    this.#detachedAt = this.#surroundings.clock.wallTime();
+    this.#awaitClient(this.#sm, this.#detachedAt);
+  }
+
   /** Gives up its connection and waits for its client, for whom no time runs out; false when it cannot be resumed. */
   park(): boolean {
     if (!this.resumable) return false;

@@ -239,6 +239,8 @@ export class ClientStream implements StreamHandler, Connection {
       return;
     }
     if (request.kind === "refused") return this.#refuse(request.reply.toString());
+    const refusal = this.#context.refusal();
+    if (refusal !== undefined) return this.fail(refusal);
     const bound = await this.#context.bind(user, request.resource, this);
     if (bound instanceof StanzaError) {
       return this.#refuse(xml("iq", { type: "error", id: request.id }, bound.toElement()).toString());

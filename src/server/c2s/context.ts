@@ -6,6 +6,7 @@ import type { Jid } from "../../jid/jid.ts";
 import type { TlsServerOptions } from "../../net/transport.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import type { StanzaError } from "../../stanza/stanza-error.ts";
+import type { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamLimits } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
@@ -31,6 +32,8 @@ export interface C2sContext {
   readonly log: Logger;
   /** Returns the stream features modules offer to a client that has logged in. */
   moduleFeatures(): readonly Element[];
+  /** Why nobody may bind a resource at present, if so. Sessions that exist can be resumed all the same. */
+  refusal(): StreamError | undefined;
   /** Binds a resource for `user` on `connection` (RFC 6120 §7.6), ending a session that holds the same one. */
   bind(user: Jid, resource: string | undefined, connection: Connection): Promise<ClientSession | StanzaError>;
   /** Agrees on acknowledgements with the client of `session` and tells it so (XEP-0198 §3). */

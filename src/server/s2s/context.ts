@@ -30,13 +30,18 @@ export interface S2sContext {
   readonly config: Config["s2s"];
   readonly hosts: ReadonlySet<string>;
   readonly clock: Clock;
+  /** It stands still while the server is suspended. */
   readonly wheel: TimerWheel;
+  /** It goes on meanwhile. */
+  readonly steadyWheel: TimerWheel;
   readonly random: Random;
   readonly log: Logger;
   readonly certificates: CertificateSource;
   readonly keys: DialbackKeys;
   readonly connect: Connect;
   readonly openStream: OpenStream;
+  /** Why `remote` may not send to `local` on new streams at present, if it may not. */
+  readonly refusal: (remote: string, local: string) => string | undefined;
   /** Takes an inbound stanza; a promise is to be waited for before the next one. */
   readonly deliver: (stanza: Stanza) => void | Promise<void>;
 }

@@ -15,11 +15,18 @@ export class DialGate {
   #wheel: TimerWheel;
   #fresh = 0;
   #all = 0;
+  #isHeld = false;
   #waiting = new Set<() => void>();
 
   constructor(max: number, wheel: TimerWheel) {
     this.#max = max;
     this.#wheel = wheel;
+  }
+
+  /** Another cap from now on; who is in stays in. */
+  set max(max: number) {
+    this.#max = max;
+    for (const go of [...this.#waiting]) go();
   }
 
   /** Waits for a place and returns the function that gives it up; undefined when `signal` aborts first. */
@@ -42,8 +49,19 @@ export class DialGate {
     return this.#take();
   }
 
+  /** Lets nobody in until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Goes on after `hold`. */
+  release(): void {
+    this.#isHeld = false;
+    for (const go of [...this.#waiting]) go();
+  }
+
   #hasRoom(): boolean {
-    return this.#fresh < this.#max && this.#all < this.#max * SLOW_FACTOR;
+    return !this.#isHeld && this.#fresh < this.#max && this.#all < this.#max * SLOW_FACTOR;
   }
 
   #take(): () => void {

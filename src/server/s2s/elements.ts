@@ -11,6 +11,7 @@ export const PROCEED = `<proceed xmlns='${NS.tls}'/>`;
 export const TLS_FAILURE = `<failure xmlns='${NS.tls}'/>`;
 export const SASL_SUCCESS = `<success xmlns='${NS.sasl}'/>`;
 export const SASL_REFUSED = `<failure xmlns='${NS.sasl}'><not-authorized/></failure>`;
+export const SASL_NOT_NOW = `<failure xmlns='${NS.sasl}'><temporary-auth-failure/></failure>`;
 export const SASL_UNKNOWN = `<failure xmlns='${NS.sasl}'><invalid-mechanism/></failure>`;
 export const SM_ENABLE = `<enable xmlns='${NS.sm}'/>`;
 export const SM_ENABLED = `<enabled xmlns='${NS.sm}'/>`;

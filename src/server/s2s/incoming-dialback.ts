@@ -64,6 +64,8 @@ export class IncomingDialback {
       if (owner.pairCount === 0) return owner.end("host-unknown");
       return this.#refuse(remote, local, new StanzaError("item-not-found"));
     }
+    const refusal = this.#context.refusal(remote, local);
+    if (refusal !== undefined) return this.#refuse(remote, local, new StanzaError("resource-constraint", refusal));
     if (this.#verifying >= MAX_VERIFICATIONS || owner.pairCount >= MAX_PAIRS) {
       return this.#refuse(remote, local, new StanzaError("resource-constraint"));
     }

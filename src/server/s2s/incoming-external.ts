@@ -4,7 +4,7 @@
 import type { TlsInfo } from "../../net/transport.ts";
 import { certificateNames } from "../../sasl/external.ts";
 import type { Element } from "../../xml/element.ts";
-import { domainOf, SASL_REFUSED, SASL_SUCCESS, SASL_UNKNOWN } from "./elements.ts";
+import { domainOf, SASL_NOT_NOW, SASL_REFUSED, SASL_SUCCESS, SASL_UNKNOWN } from "./elements.ts";
 
 /** How often a peer may fail before the stream ends. */
 const MAX_FAILURES = 3;
@@ -45,8 +45,8 @@ export class IncomingExternal {
     return this.#done !== undefined && (peer !== this.#done.peer || host !== this.#done.host);
   }
 
-  /** Takes a SASL element of the peer. */
-  onElement(element: Element, claim: Claim): ExternalResult {
+  /** Takes a SASL element of the peer. `isRefused` tells whether nobody new is let in at present. */
+  onElement(element: Element, claim: Claim, isRefused: (peer: string, host: string) => boolean): ExternalResult {
     if (this.done || element.getName() !== "auth") return { kind: "out-of-order" };
     if (element.attrs.mechanism !== "EXTERNAL") return this.#fail(SASL_UNKNOWN);
     const { peer, host } = claim;
@@ -55,6 +55,8 @@ export class IncomingExternal {
     // XEP-0178 §3: an empty name stands for the one in the header.
     const name = text === "" || text === "=" ? peer : domainOf(Buffer.from(text, "base64").toString());
     if (name !== peer) return this.#fail(SASL_REFUSED);
+    // RFC 6120 §6.5.11: it may be tried again later.
+    if (isRefused(peer, host)) return this.#fail(SASL_NOT_NOW);
     this.#done = claim;
     return { kind: "success", peer, host, text: SASL_SUCCESS };
   }

@@ -147,6 +147,16 @@ export class IncomingStream implements StreamHandler, InboundOwner {
     this.#stream.release(holder);
   }
 
+  /** Whether a TLS handshake is under way. */
+  get isHandshaking(): boolean {
+    return this.#stream.transport.handshaking;
+  }
+
+  /** Sends white space to a peer that has shown who it is, so that the connection is not idle. */
+  keepAlive(): void {
+    if (this.isAuthenticated && this.#room === undefined) this.send(" ");
+  }
+
   /** Ends the stream now. */
   destroy(): void {
     this.#dialback.destroy();
@@ -310,7 +320,7 @@ export class IncomingStream implements StreamHandler, InboundOwner {
     if (this.#stream.closing) return;
     const result = this.#tlsMissing
       ? ({ kind: "out-of-order" } as const)
-      : this.#external.onElement(element, this.#claim);
+      : this.#external.onElement(element, this.#claim, (peer, host) => this.#context.refusal(peer, host) !== undefined);
     if (result.kind === "out-of-order") return this.end("not-authorized");
     this.send(result.text);
     if (result.kind === "success") {

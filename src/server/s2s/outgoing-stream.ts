@@ -110,6 +110,11 @@ export class OutgoingStream implements StreamHandler {
     return this.#unprovedSize;
   }
 
+  /** Sends white space, so that the connection is not idle. */
+  keepAlive(): void {
+    if (this.writable) this.#stream.send(" ");
+  }
+
   /** Writes a stanza. */
   write(owed: Owed): void {
     owed.written = true;
@@ -266,7 +271,7 @@ export class OutgoingStream implements StreamHandler {
 
   #askLater(ms: number): void {
     this.#quietTimer?.cancel();
-    this.#quietTimer = this.#context.wheel.add(ms, () => {
+    this.#quietTimer = this.#context.steadyWheel.add(ms, () => {
       this.#quietTimer = undefined;
       this.#ask();
     });

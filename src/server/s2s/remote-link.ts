@@ -108,6 +108,12 @@ export class RemoteLink implements StreamOwner {
     if (this.#lane !== undefined) this.#lane.onReady = () => this.wake();
   }
 
+  /** The configuration has changed. */
+  reconfigured(): void {
+    const { max_queue: maxCount, max_queue_size: maxSize } = this.#context.config;
+    this.#queue.setBounds(maxCount, maxSize);
+  }
+
   get state(): LinkState {
     return this.#state;
   }
@@ -173,6 +179,11 @@ export class RemoteLink implements StreamOwner {
   retry(): void {
     if (this.#state === "backing-off" && !this.#refusing) this.#endBackOff();
     else this.wake();
+  }
+
+  /** Sends white space on its stream, if it has one. */
+  keepAlive(): void {
+    this.#stream?.keepAlive();
   }
 
   /** Going down: what waits is dialled for at once, back-off or not, and proof is asked for without delay. */

@@ -6,7 +6,7 @@ import type { Config } from "../../config/schema.ts";
 import { Dialler } from "../../net/dial.ts";
 import type { Resolver } from "../../net/resolver.ts";
 import type { Accepted, CertificateSource, Network, PassableSocket } from "../../net/transport.ts";
-import type { ObligationSink, PhaseContext } from "../../shutdown/types.ts";
+import type { ObligationSink, PhaseContext, Progress } from "../../shutdown/types.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import type { Clock } from "../../util/clock.ts";
@@ -17,6 +17,7 @@ import type { Random } from "../../util/random.ts";
 import { TimerWheel, type WheelTimeout } from "../../util/timer-wheel.ts";
 import { splitAddress } from "../address.ts";
 import { Listeners } from "../listeners.ts";
+import { allOf, type Waiting } from "../waiting.ts";
 import { connectInTime, streamOpener } from "./connecting.ts";
 import type { S2sContext } from "./context.ts";
 import { DialGate } from "./dial-gate.ts";
@@ -45,8 +46,10 @@ export interface S2sOptions {
   readonly obligations: ObligationSink;
   /** What dialback keys are made from; every process that answers for these hosts needs the same. */
   readonly dialbackSecret: string;
-  /** A wheel to share; without one s2s has its own. */
+  /** A wheel to share, which stands still while the server is suspended; without one s2s has its own. */
   readonly wheel?: TimerWheel;
+  /** Another one, which goes on meanwhile; the same unless given. */
+  readonly steadyWheel?: TimerWheel;
   /** Takes an inbound stanza; a promise means that responsibility is not taken until it resolves. */
   readonly deliver: (stanza: Stanza) => void | Promise<void>;
   /** Tells a sender; false when nobody was there to be told. */
@@ -75,6 +78,8 @@ export interface S2sStatus {
   readonly queued: number;
 }
 
+/** How often it is looked whether everything sent is proved. */
+const QUIET_LOOK_MS = 50;
 /** How often links that hold nothing are forgotten. */
 const SWEEP_MS = 60_000;
 
@@ -98,10 +103,13 @@ export class S2s {
   #destroyed = false;
   #ended: Promise<void> | undefined;
   #journal: Journal | undefined;
+  /** Why no other server that is not in touch with us already may send, if so. */
+  #refusal: string | undefined;
 
   constructor(options: S2sOptions) {
     const { config, hosts, clock, random, log, network, resolver, certificates, obligations, deliver } = options;
     const wheel = options.wheel ?? new TimerWheel(clock, 250);
+    const { steadyWheel = wheel } = options;
     const dialler = new Dialler({ network, resolver, clock, certificates });
     this.#options = options;
     this.#listeners = new Listeners({ network, log, accept: (accepted) => this.#accept(accepted) });
@@ -110,12 +118,15 @@ export class S2s {
       hosts: new Set(hosts),
       clock,
       wheel,
+      steadyWheel,
       random,
       log,
       certificates,
       keys: new DialbackKeys(options.dialbackSecret),
-      connect: (domain, local, signal) => connectInTime(dialler, domain, local, signal, wheel, config.connect_timeout),
+      connect: (domain, local, signal) =>
+        connectInTime(dialler, domain, local, signal, steadyWheel, config.connect_timeout),
       openStream: streamOpener(clock, config),
+      refusal: (remote, local) => (this.#isKnown(remote, local) ? undefined : this.#refusal),
       deliver,
     };
     const onSettled = (): void => this.#drain?.check();
@@ -126,7 +137,7 @@ export class S2s {
       this.#journal = new Journal({ ...options.journal, config, clock, wheel, log, fates: this.#fates });
     }
     this.#pings = new Pings(random);
-    this.#gate = new DialGate(config.max_dials, wheel);
+    this.#gate = new DialGate(config.max_dials, steadyWheel);
     this.#verifier = new DialbackVerifier(this.#context);
   }
 
@@ -149,6 +160,13 @@ export class S2s {
   async takeUpJournal(): Promise<void> {
     await this.#journal?.load();
     this.#wakeLanes();
+  }
+
+  /** The values of the configuration have changed: what was computed from them is computed anew. */
+  reconfigured(): void {
+    this.#gate.max = this.#options.config.max_dials;
+    this.#verifier.reconfigured();
+    for (const link of this.#links.values()) link.reconfigured();
   }
 
   /** Where it listens, as `host:port`. */
@@ -216,11 +234,50 @@ export class S2s {
 
   /**
    * Stops taking connections and what other servers send, in the name of `holder`; resolves when nothing that had come is
-   * at work any more.
+   * at work any more. `tell` hears of whom it waits for.
    */
-  async hold(holder: string): Promise<void> {
+  async hold(holder: string, tell?: (progress: Progress) => void): Promise<void> {
     this.pauseListening(holder);
-    await Promise.all(Array.from(this.#incoming, (stream) => stream.hold(holder)));
+    const still: Waiting[] = [];
+    for (const stream of this.#incoming) {
+      const done = stream.hold(holder);
+      // Nothing is at work in a handshake, and it may take long.
+      if (!stream.isHandshaking) still.push({ name: stream.domains[0] ?? "a server that has not authenticated", done });
+    }
+    await allOf(still, tell);
+  }
+
+  /**
+   * Resolves when other servers have proved all they were sent, and nothing is on its way to a stream; those that cannot
+   * be reached are not waited for. Resolves when `signal` aborts, too.
+   */
+  async quiet(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const isBusy = (link: RemoteLink): boolean => link.state !== "backing-off" && link.outstanding > 0;
+    while (!signal.aborted && [...this.#links.values()].some(isBusy)) await clock.sleep(QUIET_LOOK_MS, signal);
+  }
+
+  /** Refuses servers with which nothing is under way, with `why`, or none with undefined. */
+  refuseNew(why: string | undefined): void {
+    this.#refusal = why;
+  }
+
+  /** Dials nobody until `resumeDialling`: who dials back would wait at our listeners. */
+  pauseDialling(): void {
+    this.#gate.hold();
+  }
+
+  resumeDialling(): void {
+    this.#gate.release();
+  }
+
+  /** Sends white space on every stream that is authenticated, in both directions, and gives up the event loop in between. */
+  async keepAlive(batch: number): Promise<void> {
+    let count = 0;
+    for (const one of [...this.#links.values(), ...this.#incoming]) {
+      one.keepAlive();
+      if (++count % batch === 0) await this.#options.clock.turn();
+    }
   }
 
   /** Goes on after `hold`, unless somebody else holds too. */
@@ -340,6 +397,13 @@ export class S2s {
     this.#links.set(name, link);
     this.#drain?.hurry(link);
     return link;
+  }
+
+  /** Whether stanzas go to and fro between two domains already: their answers need streams. */
+  #isKnown(remote: string, local: string): boolean {
+    if (this.#links.has(`${local} ${remote}`)) return true;
+    for (const stream of this.#incoming) if (stream.isPair(remote, local)) return true;
+    return false;
   }
 
   #accept(accepted: Accepted): void {

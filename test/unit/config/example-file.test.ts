@@ -69,7 +69,7 @@ describe("config/morendo.toml", () => {
   it("shows the default of every option that has one", () => {
     const shown = parse(uncommented(text));
     // Options without a default stand there as examples; the sentence above each says so.
-    const examples = [/^#certificate = .*/m, /^#key = .*/m, /^#sm_location = .*/m, /^#file = .*/m, /^#"b\.test" = .*/m];
+    const examples = [/^#certificate = .*/m, /^#key = .*/m, /^#sm_location = .*/m, /^#see_other_host = .*/m, /^#file = .*/m, /^#"b\.test" = .*/m];
     const withoutExamples = examples.reduce((left, example) => left.replace(example, ""), text);
     const expected = defaults();
     const { module: _, ...rest } = expected;

@@ -120,18 +120,34 @@ describe("XmlStream", () => {
       assert.equal(pair.end?.peerClosed, true);
     });
 
-    it("a hold does not keep a stream whose connection broke for ever", async () => {
+    it("that the connection broke while its stream was held is told at the release, however late that is", async () => {
+      const pair = await opened();
+      await pair.stream.hold("one");
+      await pair.stream.hold("other");
+      pair.near.cut();
+      await pair.settle();
+      await pair.clock.advance(3_600_000);
+      const ends = [pair.end];
+      pair.stream.release("one");
+      await pair.settle();
+      ends.push(pair.end);
+      pair.stream.release("other");
+      await pair.settle();
+      ends.push(pair.end);
+      assert.deepEqual(
+        ends.map((end) => end?.orderly),
+        [undefined, undefined, false],
+      );
+    });
+
+    it("a stream whose connection broke while it was held ends at once when it is hung up", async () => {
       const pair = await opened();
       await pair.stream.hold();
       pair.near.cut();
       await pair.settle();
-      const ends = [pair.end];
-      await pair.clock.advance(60_000);
-      ends.push(pair.end);
-      assert.deepEqual(
-        ends.map((end) => end?.orderly),
-        [undefined, false],
-      );
+      const end = await pair.stream.hangUp();
+      assert.equal(end.orderly, false);
+      assert.equal(pair.clock.pendingTimers, 0);
     });
 
     it("a slow handler slows its peer", async () => {
