@@ -11,6 +11,7 @@ import {
   excuseForUntold,
   excuseForUntoldSender,
 } from "./excuses.ts";
+import type { Waiting } from "./next-life.ts";
 import type { Sent, SimulatedClient } from "./simulated-client.ts";
 import type { Connection } from "./simulated-network.ts";
 import type { World } from "./world.ts";
@@ -26,6 +27,7 @@ export type Rule =
   | "limits"
   | "acknowledged-and-missing"
   | "stored-and-missing"
+  | "journal"
   | "cut-off"
   | "leak"
   | "error";
@@ -78,6 +80,7 @@ class Judgement {
     }
     for (const client of world.clients) this.#judgeClient(client);
     this.#judgePeers();
+    this.#judgeNextLife();
     if (world.killedAt === undefined) {
       this.#judgeReport();
       this.#judgeLeaks();
@@ -112,8 +115,25 @@ class Judgement {
     const what = `${sent.kind} ${sent.id} from ${sent.from} to ${sent.to}`;
     const settled = this.#world.fates.of(sent.id, sent.from);
     const errors = this.#errorsTo(client, sent.id);
-    if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
-    const [first] = settled;
+    // In the journal it waits for another attempt; what comes of that is its fate.
+    const ends = settled.filter(({ fate }) => fate !== "stored");
+    const waits = this.#world.journalled.filter(({ id, from }) => id === sent.id && from === sent.from).length;
+    if (ends.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
+    if (waits > 1) this.#add("two-fates", `${what} is ${waits} times in the journal`);
+    const [first] = ends;
+    if (waits > 0 && first !== undefined && !this.#isKilled) {
+      this.#add("two-fates", `${what} is in the journal and ${first.fate}`);
+    }
+    if (first === undefined && settled.length > 0) {
+      if (waits === 0) this.#add("stored-and-missing", `${what} is not in the journal`);
+      if (errors > 0) this.#add("two-fates", `${what} is in the journal, and its sender was told that it failed`);
+      return;
+    }
+    if (first === undefined && waits > 0) {
+      // It was written, and the books had not been yet.
+      if (!this.#isKilled) this.#add("books", `${what} is in the journal, and the books say nothing`);
+      return;
+    }
     if (first === undefined) {
       if (errors > 0) this.#add("books", `${what} was returned, and the books say nothing`);
       else if (isOwed(sent, client)) this.#judgeNoFate(what, []);
@@ -199,8 +219,21 @@ class Judgement {
     };
   }
 
-  /** How often a client was told that a stanza failed: on any one connection, because it is said again on the next. */
+  /**
+   * How often a client was told that a stanza failed: on any one connection, because it is said again on the next. One that
+   * has gone learns it when it comes again, or by another client of the account.
+   */
   #errorsTo(client: SimulatedClient, id: string): number {
+    if (this.#stored.has(`error ${id}`)) return 1;
+    const isHeard = this.#world.clients.some(
+      (other) =>
+        other !== client &&
+        other.plan.user === client.plan.user &&
+        (this.#written.get(id) ?? []).some(
+          (each) => each.type === "error" && other.connections.includes(each.connection),
+        ),
+    );
+    if (isHeard) return 1;
     const counts = new Map<Connection, number>();
     for (const { connection, type } of this.#written.get(id) ?? []) {
       if (type !== "error" || !client.connections.includes(connection)) continue;
@@ -209,6 +242,28 @@ class Judgement {
     const isWaiting = client.plan.sm === "resumes" && this.#world.keptIds.has(`error ${id}`);
     const seen = isWaiting ? 1 : client.seen.filter((each) => each.id === id && each.type === "error").length;
     return Math.max(seen, ...counts.values(), 0);
+  }
+
+  /** Exactly what waited on the disk comes out at the next start, once, and presence only where it is true. */
+  #judgeNextLife(): void {
+    const { journalled, nextLife } = this.#world;
+    if (nextLife === undefined) return;
+    const nameOf = ({ kind, type, id, from, to }: Waiting): string => `${kind} ${type} ${id} from ${from} to ${to}`;
+    const counts = new Map<string, number>();
+    for (const each of nextLife.arrived) counts.set(nameOf(each), (counts.get(nameOf(each)) ?? 0) + 1);
+    for (const each of journalled) {
+      const count = counts.get(nameOf(each)) ?? 0;
+      counts.delete(nameOf(each));
+      // No client is there: nobody is available, and everybody who was said to be gone is gone.
+      const wanted = each.kind === "presence" && each.type === "available" ? 0 : 1;
+      if (count !== wanted) this.#add("journal", `${nameOf(each)} came ${count} times at the next start`);
+    }
+    for (const [name, count] of counts) {
+      if (name.startsWith("message") && !name.startsWith("message error")) {
+        this.#add("journal", `${name} came ${count} times at the next start, and was not in the journal`);
+      }
+    }
+    if (nextLife.left > 0) this.#add("journal", `${nextLife.left} entries are left in the journal`);
   }
 
   get #isKilled(): boolean {

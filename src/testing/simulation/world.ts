@@ -21,6 +21,7 @@ import { ScriptedPeer } from "../scripted-peer.ts";
 import { Arrivals, describeSettled, FateBook, type Settled } from "./books.ts";
 import { guestModule } from "./guest-module.ts";
 import { Journal } from "./journal.ts";
+import { type NextLife, playNextLife, type Waiting, waitingOn } from "./next-life.ts";
 import { type PeerPlan, type Scenario, SERVER } from "./scenario.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { PASSWORD, SimulatedClient } from "./simulated-client.ts";
@@ -82,8 +83,12 @@ export class World {
   runBeganAt = Number.POSITIVE_INFINITY;
   /** What was settled at the very moment when the pipeline began, before or after. */
   settledAtBegin = 0;
-  /** The messages that the next process would find on the disk, by their identifiers. */
+  /** The messages that the next process would find on the disk, by their identifiers; `error` before those that came back. */
   storedIds: readonly string[] = [];
+  /** What waits there for other servers. */
+  journalled: readonly Waiting[] = [];
+  /** What the next process made of that; undefined when there was nothing to make. */
+  nextLife: NextLife | undefined;
   /** Those that wait in a session which its client can resume after the next start: it says itself what it has read.
    * `error` before an identifier: that stanza came back. */
   keptIds: ReadonlySet<string> = new Set();
@@ -136,6 +141,17 @@ export class World {
     this.storedIds = await idsOf(disk);
     this.keptIds = await keptIdsOf(disk);
     this.keptSessions = JSON.stringify(await disk.range("kept-sessions", []));
+    this.journalled = await waitingOn(disk);
+    if (this.journalled.length > 0) {
+      this.nextLife = await playNextLife({
+        disk,
+        config: this.config,
+        domains: new Set(this.journalled.map(({ to }) => domainOf(to))),
+        random: this.#random.stream("next life"),
+        endedAt: this.clock.wallTime,
+        certificates,
+      });
+    }
   }
 
   /** Whether the run had less time than it needed, by its own report. */
@@ -341,7 +357,15 @@ export class World {
 
 async function idsOf(store: MemoryStore): Promise<string[]> {
   const entries = await store.range("module:offline", []);
-  return entries.map(([, value]) => elementOf(value)?.attrs.id ?? "");
+  return entries.map(([, value]) => {
+    const { type, id = "" } = elementOf(value)?.attrs ?? {};
+    return type === "error" ? `error ${id}` : id;
+  });
+}
+
+function domainOf(address: string): string {
+  const bare = address.split("/", 1)[0] ?? "";
+  return bare.slice(bare.indexOf("@") + 1);
 }
 
 /** Returns the identifiers of what waits in kept sessions: `error` and the identifier for what came back. */
