@@ -50,6 +50,8 @@ export interface LifecycleOptions<Phase extends string> {
   readonly log: Logger;
   /** The time all phases have together, unless a request says otherwise. */
   readonly budgetMs: number;
+  /** The delay of requests that name none; 0 unless given. */
+  readonly delayMs?: number;
   /** What a second signal leaves of the budget. */
   readonly hurryMs: number;
   /** Guards against a run that does not end; none unless given. */
@@ -156,7 +158,7 @@ export class Lifecycle<Phase extends string> {
     return this.#pipeline.progress();
   }
 
-  /** The milliseconds until the deadline of the run; undefined when none is under way. */
+  /** The milliseconds until the deadline of the run, its delay included; undefined when none is under way. */
   get remaining(): number | undefined {
     return this.#report === undefined ? this.#asked?.budget.remaining() : undefined;
   }
@@ -246,7 +248,10 @@ export class Lifecycle<Phase extends string> {
    * Stops the server: the one way in for every trigger. The first call begins the run, or, during the start, remembers
    * it and begins when the start is over; each later call gets the same promise and is noted in the report. One that
    * comes while a run is being taken back begins a run of its own as soon as everything is back; its time counts from
-   * the call, and taking back gets only what its phases can spare. Resolves when the last phase is over and the report is on disk, at the latest by the deadline and the last
+   * the call, and taking back gets only what its phases can spare.
+   *
+   * During the delay of a run a later call can bring its end forward, to the call's own delay from now, or to now without
+   * one; one with a longer delay changes nothing. An announcement replaces the one before it. Resolves when the last phase is over and the report is on disk, at the latest by the deadline and the last
    * phase's floor; or, with outcome `cancelled`, when the run was cancelled and everything is back. Never rejects.
    */
   stop(request: StopRequest): Promise<DrainReport> {
@@ -257,7 +262,9 @@ export class Lifecycle<Phase extends string> {
     }
     const run = this.#newRun(request);
     const { id, budgetMs } = run;
-    this.#log.info({ run: id, cause: request.cause, trigger: request.trigger, budgetMs }, `stop: ${request.reason}`);
+    const delayMs = run.delay?.askedMs ?? 0;
+    const fields = { run: id, cause: request.cause, trigger: request.trigger, budgetMs, delayMs };
+    this.#log.info(fields, `stop: ${request.reason}`);
     if (this.#run !== undefined) {
       this.#next = run;
       this.#watchdog.arm(run.budget.latest());
@@ -329,12 +336,22 @@ export class Lifecycle<Phase extends string> {
     return this.#suspension.last;
   }
 
-  /** The second signal: what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under way. */
+  /** Ends the delay of the run under way, for a reason that is reported; does nothing when there is none. */
+  endDelay(why: string): void {
+    const run = this.#asked;
+    if (run !== undefined && this.#report === undefined) this.#shortenDelay(run, 0, why);
+  }
+
+  /**
+   * The second signal: a delay ends, and what is left of the budget shrinks to `hurryMs`. Does nothing unless a run is under
+   * way.
+   */
   hurry(trigger: string): void {
     const run = this.#asked;
     if (run === undefined || this.#report !== undefined) return;
     this.#log.warn({ trigger, remainingMs: run.budget.remaining(), hurryMs: this.#options.hurryMs }, "told to hurry");
     run.hurried = true;
+    this.#shortenDelay(run, 0, `told to hurry by ${trigger}`);
     run.budget.shrink(this.#options.hurryMs);
     this.#watchdog.bringForward(run.budget.latest());
     this.#hurryUndoing();
@@ -349,6 +366,7 @@ export class Lifecycle<Phase extends string> {
     if (run === undefined || this.#report !== undefined) return;
     this.#log.warn({ trigger, phase: this.progress?.phase }, "told to skip to the last phase");
     run.skippedToEnd = true;
+    run.budget.shortenDelay(0);
     run.budget.shrink(this.#options.hurryMs);
     this.#watchdog.bringForward(run.budget.latest());
     this.#hurryUndoing();
@@ -375,15 +393,40 @@ export class Lifecycle<Phase extends string> {
     return `phase "${this.#pipeline.reached}" has begun, and there is no way back from it`;
   }
 
-  #newRun(request: StopRequest): Run<Phase> {
+  /** The delay that counts for a request: where nobody is served, or nothing can be put off, there is none. */
+  #delayOf({ delayMs = this.#options.delayMs ?? 0, error, noReturn }: StopRequest): number {
+    const isPossible = error === undefined && noReturn === undefined && this.#state !== "starting";
+    return isPossible && this.#options.plan.some(({ isDelay }) => isDelay === true) ? Math.max(0, delayMs) : 0;
+  }
+
+  /** Brings the end of a delay forward to `ms` from now, and the deadline with it. */
+  #shortenDelay(run: Run<Phase>, ms: number, why: string): void {
+    const { delay } = run;
+    if (delay === undefined || run.budget.delay() <= 0 || !run.budget.shortenDelay(ms)) return;
+    delay.cut = { why, atMs: Math.round(this.#clock.now() - run.startedAt) };
+    this.#log.info({ run: run.id, delayMs: ms }, `the delay is shortened: ${why}`);
+    this.#watchdog.bringForward(run.budget.latest());
+    if (run === this.#run) this.#pipeline.budgetShrank();
+  }
+
+  #newRun(asked: StopRequest): Run<Phase> {
     const { plan, clock, random } = this.#options;
+    const delayMs = this.#delayOf(asked);
+    const request: StopRequest = delayMs === (asked.delayMs ?? 0) ? asked : { ...asked, delayMs };
+    const { announcement } = request;
     const budgetMs = request.budgetMs ?? this.#options.budgetMs;
     const { promise, resolve } = withResolver<DrainReport>();
     return {
       request,
       id: random.id(),
-      budget: new Budget({ clock, totalMs: budgetMs, plan: plan.filter((phase) => isWanted(phase, request)) }),
+      budget: new Budget({
+        clock,
+        totalMs: budgetMs,
+        plan: plan.filter((phase) => isWanted(phase, request)),
+        delayMs,
+      }),
       budgetMs,
+      delay: delayMs === 0 ? undefined : { askedMs: delayMs, announcement, cut: undefined },
       startedAt: clock.now(),
       startedWall: clock.wallTime(),
       repeated: [],
@@ -406,7 +449,15 @@ export class Lifecycle<Phase extends string> {
       run.repeated.push({ cause, reason, trigger, atMs: Math.round(this.#clock.now() - run.startedAt) });
       this.#log.info({ run: run.id, cause, trigger }, `asked to stop again: ${reason}`);
     }
-    if (this.#report === undefined) run.error ??= request.error;
+    if (this.#report !== undefined) return;
+    run.error ??= request.error;
+    const { delay } = run;
+    if (delay === undefined || run.budget.delay() <= 0) return;
+    if (request.announcement !== undefined) {
+      delay.announcement = request.announcement;
+      if (run === this.#run) this.#pipeline.announce(delay.announcement);
+    }
+    this.#shortenDelay(run, this.#delayOf(request), `asked to stop again by ${trigger}`);
   }
 
   async #carryOut(run: Run<Phase>): Promise<void> {
@@ -420,6 +471,7 @@ export class Lifecycle<Phase extends string> {
     const { cause, reason, trigger } = run.request;
     const why = { reason: `${cause}: ${reason}`, trigger };
     run.suspension = await this.#suspension.end(why, run.budget.lead());
+    this.#pipeline.announce(run.delay?.announcement);
     const phases = await this.#pipeline.run(run.request, run.budget);
     if (run.cancel !== undefined) {
       await this.#comeBack(run, run.cancel, phases);
@@ -503,6 +555,7 @@ export class Lifecycle<Phase extends string> {
       obligations: this.obligations.snapshot(),
       sections,
       now: this.#clock.now(),
+      delayPhase: this.#options.plan.find(({ isDelay }) => isDelay === true)?.name,
       cancelled,
     });
   }

@@ -27,14 +27,18 @@ export interface Entry<Phase extends string> {
   progress: Progress | undefined;
 }
 
-/** Returns the entry of a participant that waits; `released` is called after each lease that it gives back. */
+/**
+ * Returns the entry of a participant that waits, in the first group or in its own; `released` is called after each lease that
+ * it gives back.
+ */
 export function newEntry<Phase extends string>(
   participant: Participant<Phase>,
+  isInFirst: boolean,
   released: (entry: Entry<Phase>) => void,
 ): Entry<Phase> {
   const entry: Entry<Phase> = {
     participant,
-    group: GROUPS.indexOf(participant.when ?? "during"),
+    group: isInFirst ? 0 : GROUPS.indexOf(participant.when ?? "during"),
     controller: new AbortController(),
     leases: new Leases(() => released(entry)),
     state: "waiting",

@@ -13,8 +13,11 @@ import type { Watchdog } from "./watchdog.ts";
 
 export interface PhaseRunOptions<Phase extends string> {
   readonly phase: Phase;
+  /** Whether it lasts for all of its time, and its end is nobody's lateness: see `PhasePlan.isDelay`. */
+  readonly isDelay?: boolean;
   readonly cause: Cause;
   readonly reason: string;
+  readonly announcement?: () => string | undefined;
   readonly participants: readonly Participant<Phase>[];
   /** The time the phase has, from the moment `run` is called. */
   readonly shareMs: number;
@@ -36,6 +39,7 @@ export interface Begun<Phase extends string> {
  * before the phase's own work takes all of its time.
  */
 const OVER_BY: readonly number[] = [0.5, 0.9, 1];
+
 /** A phase under way. */
 export class PhaseRun<Phase extends string> {
   #options: PhaseRunOptions<Phase>;
@@ -44,7 +48,7 @@ export class PhaseRun<Phase extends string> {
   #group = -1;
   #startedAt = 0;
   #deadline: Deadline | undefined;
-  #over: SkipReason | undefined;
+  #over: SkipReason | "elapsed" | undefined;
   #hasEnded = false;
   #wake: () => void = () => undefined;
 
@@ -65,10 +69,11 @@ export class PhaseRun<Phase extends string> {
 
   /** Runs the phase to its end: all settled and all leases released, or out of time. Never rejects. */
   async run(): Promise<PhaseReport> {
-    const { clock, shareMs } = this.#options;
-    const outOfTime = (): void => this.skip("out of time");
+    const { clock, shareMs, isDelay } = this.#options;
+    const end = isDelay === true ? "elapsed" : "out of time";
+    const outOfTime = (): void => this.#endNow(end);
     this.#startedAt = clock.now();
-    if (shareMs <= 0) this.#over = "out of time";
+    if (shareMs <= 0) this.#over = end;
     else {
       this.#deadline = new Deadline(clock, shareMs);
       this.#deadline.signal.addEventListener("abort", outOfTime);
@@ -98,12 +103,7 @@ export class PhaseRun<Phase extends string> {
 
   /** Ends the phase now: whoever runs is cut off, whoever waits is skipped. */
   skip(why: SkipReason): void {
-    if (this.#over !== undefined || this.#hasEnded) return;
-    this.#over = why;
-    for (const entry of this.#entries) {
-      if (entry.state !== "waiting") this.#cutOff(entry, why === "out of time" ? "timed-out" : "skipped", why);
-    }
-    this.#wake();
+    this.#endNow(why);
   }
 
   /** Leaves the phase `ms` from now on, if it has more. */
@@ -117,6 +117,17 @@ export class PhaseRun<Phase extends string> {
     return { ...progressOf(this.#entries), remainingMs: this.#deadline?.remaining() ?? 0 };
   }
 
+  #endNow(why: SkipReason | "elapsed"): void {
+    if (this.#over !== undefined || this.#hasEnded) return;
+    this.#over = why;
+    for (const entry of this.#entries) {
+      if (entry.state === "waiting") continue;
+      if (why === "elapsed") this.#dismiss(entry);
+      else this.#cutOff(entry, why === "out of time" ? "timed-out" : "skipped", why);
+    }
+    this.#wake();
+  }
+
   async #runGroups(): Promise<void> {
     for (this.#group = 0; this.#group < GROUPS.length; this.#group++) {
       // By index: a participant may bring in another while the loop runs.
@@ -126,7 +137,7 @@ export class PhaseRun<Phase extends string> {
       }
       await this.#until(() => this.#entries.every((entry) => entry.group > this.#group || isSettled(entry)));
     }
-    await this.#until(() => this.#entries.every((entry) => entry.state === "over"));
+    await this.#until(() => this.#options.isDelay !== true && this.#entries.every((entry) => entry.state === "over"));
   }
 
   async #until(condition: () => boolean): Promise<void> {
@@ -138,7 +149,8 @@ export class PhaseRun<Phase extends string> {
   }
 
   #enter(participant: Participant<Phase>): Entry<Phase> {
-    const entry = newEntry(participant, (released) => this.#released(released));
+    const { isDelay = false } = this.#options;
+    const entry = newEntry(participant, isDelay, (released) => this.#released(released));
     this.#entries.push(entry);
     return entry;
   }
@@ -194,7 +206,7 @@ export class PhaseRun<Phase extends string> {
   }
 
   #context(entry: Entry<Phase>): PhaseContext<Phase> {
-    const { phase, cause, reason, clock } = this.#options;
+    const { phase, cause, reason, announcement, clock } = this.#options;
     const deadline = (): number => {
       const phaseAt = this.#deadline?.at ?? this.#startedAt;
       return Math.min(phaseAt, entry.deadline?.at ?? phaseAt);
@@ -203,6 +215,9 @@ export class PhaseRun<Phase extends string> {
       phase,
       cause,
       reason,
+      get announcement() {
+        return announcement?.();
+      },
       signal: entry.controller.signal,
       get deadline() {
         return deadline();
@@ -252,6 +267,14 @@ export class PhaseRun<Phase extends string> {
     watchdog.idle();
   }
 
+  /** The delay is over, and with it what the participant is there for. */
+  #dismiss(entry: Entry<Phase>): void {
+    if (entry.state === "over") return;
+    if (entry.state === "running") entry.outcome = "done";
+    this.#end(entry);
+    entry.controller.abort();
+  }
+
   #end(entry: Entry<Phase>): void {
     entry.state = "over";
     entry.deadline?.cancel();
@@ -272,7 +295,7 @@ export class PhaseRun<Phase extends string> {
     return {
       name: phase,
       outcome: this.#outcome(),
-      ...(this.#over === undefined ? {} : { skipped: this.#over }),
+      ...(this.#over === undefined || this.#over === "elapsed" ? {} : { skipped: this.#over }),
       durationMs: Math.round(clock.now() - this.#startedAt),
       budgetMs: Math.round(shareMs),
       participants,

@@ -55,6 +55,7 @@ export class Pipeline<Phase extends string> {
   #isCancelled = false;
   #current: { readonly phase: Phase; readonly run: PhaseRun<Phase>; readonly isLast: boolean } | undefined;
   #budget: Budget<Phase> | undefined;
+  #announcement: string | undefined;
   #startedAt = 0;
   #step = 0;
   #steps = 0;
@@ -117,6 +118,11 @@ export class Pipeline<Phase extends string> {
     return [...(this.#participants.get(phase) ?? [])];
   }
 
+  /** What the participants of a delay are to tell from now on. */
+  announce(text: string | undefined): void {
+    this.#announcement = text;
+  }
+
   /** Runs the phases on `budget`, whose plan holds those that are to run. Never rejects. */
   async run(request: StopRequest, budget: Budget<Phase>): Promise<PhaseReport[]> {
     const { plan, clock } = this.#options;
@@ -133,7 +139,7 @@ export class Pipeline<Phase extends string> {
         this.#reached = index;
         this.#step++;
         if (this.#skipsToEnd && !isLast) report = this.#pass(phase.name);
-        else report = await this.#runPhase(phase.name, request, isLast);
+        else report = await this.#runPhase(phase, request, isLast);
       }
       this.#ended.set(phase.name, report);
     }
@@ -155,13 +161,14 @@ export class Pipeline<Phase extends string> {
     this.#begun = [];
     this.#current = undefined;
     this.#budget = undefined;
+    this.#announcement = undefined;
     this.#reached = -1;
     this.#step = 0;
     this.#skipsToEnd = false;
     this.#isCancelled = false;
   }
 
-  /** Applies a budget that has shrunk to the phase under way. */
+  /** Applies a budget that has shrunk, or a delay that has, to the phase under way. */
   budgetShrank(): void {
     if (this.#current !== undefined && this.#budget !== undefined) {
       this.#current.run.shrink(this.#budget.share(this.#current.phase));
@@ -182,12 +189,15 @@ export class Pipeline<Phase extends string> {
     return { phase, step: this.#step, steps: this.#steps, elapsedMs, ...run.progress() };
   }
 
-  async #runPhase(phase: Phase, request: StopRequest, isLast: boolean): Promise<PhaseReport> {
+  async #runPhase(planned: PhasePlan<Phase>, request: StopRequest, isLast: boolean): Promise<PhaseReport> {
+    const { name: phase, isDelay = false } = planned;
     const { clock, log, watchdog, progressMs, onPhase, onProgress } = this.#options;
     const shareMs = this.#budget?.share(phase) ?? 0;
     const { cause, reason } = request;
     const participants = this.participants(phase);
-    const run = new PhaseRun({ phase, cause, reason, participants, shareMs, clock, log, watchdog });
+    const announcement = (): string | undefined => this.#announcement;
+    const facts = { phase, isDelay, cause, reason, announcement };
+    const run = new PhaseRun({ ...facts, participants, shareMs, clock, log, watchdog });
     this.#current = { phase, run, isLast };
     const position = { phase, step: this.#step, steps: this.#steps };
     onPhase({ ...position, status: "started", budgetMs: shareMs });
@@ -223,6 +233,7 @@ export class Pipeline<Phase extends string> {
 
 /** Tells whether a phase runs for this request. */
 export function isWanted(phase: PhasePlan, request: StopRequest): boolean {
+  if (phase.isDelay === true) return (request.delayMs ?? 0) > 0;
   return phase.optional !== true || request.include?.includes(phase.name) === true;
 }
 

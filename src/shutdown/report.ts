@@ -56,6 +56,24 @@ export interface RepeatedRequest {
   readonly atMs: number;
 }
 
+/** How a delay became shorter than it was asked for. */
+export interface DelayCut {
+  /** Why, for people. */
+  readonly why: string;
+  /** Milliseconds since the run began. */
+  readonly atMs: number;
+}
+
+/** The delay of a run, which comes on top of its budget. */
+export interface DelayReport {
+  readonly askedMs: number;
+  readonly tookMs: number;
+  /** What was announced. */
+  readonly announcement?: string;
+  /** Present when it was made shorter; the last time counts. */
+  readonly cut?: DelayCut;
+}
+
 /** How a run was cancelled. */
 export interface CancelReport {
   readonly reason: string;
@@ -79,6 +97,8 @@ export interface DrainReport {
   readonly startedAt: string;
   readonly durationMs: number;
   readonly budgetMs: number;
+  /** Present when the run had a delay. */
+  readonly delay?: DelayReport;
   /** Time spent waiting for the end of a start-up before the first phase. */
   readonly startupMs: number;
   /** Whether a second signal shrank the budget. */
@@ -182,6 +202,8 @@ const isPhase = (value: unknown): boolean =>
 const isDestination = (value: unknown): boolean =>
   isRecord(value) && isText(value.destination) && isNumber(value.lost) && isList(value.lostNames, isText);
 
+const isDelay = (value: unknown): boolean => isRecord(value) && isNumber(value.askedMs) && isNumber(value.tookMs);
+
 const isCancel = (value: unknown): boolean =>
   isRecord(value) && isText(value.reason) && isText(value.trigger) && isList(value.undone, isParticipant);
 
@@ -194,6 +216,7 @@ const FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   startedAt: isText,
   durationMs: isNumber,
   budgetMs: isNumber,
+  delay: (value) => value === undefined || isDelay(value),
   startupMs: isNumber,
   hurried: isFlag,
   skippedToEnd: isFlag,
@@ -223,10 +246,12 @@ const SHOWN = 5;
 export function describeReport(report: DrainReport): string {
   const { run } = report.obligations;
   const end = report.cancelled === undefined ? `, exit code ${report.exitCode}` : "";
+  const workedMs = report.durationMs - (report.delay?.tookMs ?? 0);
   const lines = [
     `${report.cause} (${report.trigger}: ${report.reason}): ${report.outcome}${end}, ` +
-      `after ${formatDuration(report.durationMs)} of ${formatDuration(report.budgetMs)}`,
+      `after ${formatDuration(workedMs)} of ${formatDuration(report.budgetMs)}`,
   ];
+  if (report.delay !== undefined) lines.push(`  ${describeDelay(report.delay)}`);
   if (report.cancelled !== undefined) lines.push(`  ${describeCancel(report.cancelled)}`);
   if (report.error !== undefined) lines.push(`  error: ${firstLine(report.error)}`);
   if (report.skippedToEnd) lines.push("  told to skip to the last phase");
@@ -248,6 +273,12 @@ export function describeReport(report: DrainReport): string {
   }
   if (losers.length > SHOWN) lines.push(`    and ${losers.length - SHOWN} more destinations, see the report`);
   return lines.join("\n");
+}
+
+function describeDelay({ askedMs, tookMs, announcement, cut }: DelayReport): string {
+  const what = announcement === undefined ? "delayed" : "announced and delayed";
+  const shorter = cut === undefined ? "" : ` (${cut.why})`;
+  return `${what} for ${formatDuration(tookMs)} of ${formatDuration(askedMs)}${shorter}`;
 }
 
 function describeCancel({ trigger, reason, undone }: CancelReport): string {

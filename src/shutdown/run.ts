@@ -4,7 +4,7 @@ import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Budget } from "./budget.ts";
 import { exitCode, outcomeOf } from "./exit-codes.ts";
-import type { CancelReport, DrainReport, RepeatedRequest } from "./report.ts";
+import type { CancelReport, DelayCut, DelayReport, DrainReport, PhaseReport, RepeatedRequest } from "./report.ts";
 import type { SuspendReport } from "./suspend-types.ts";
 import type { CancelRequest, CancelResult, StopRequest } from "./types.ts";
 
@@ -14,6 +14,8 @@ export interface Run<Phase extends string> {
   readonly id: string;
   readonly budget: Budget<Phase>;
   readonly budgetMs: number;
+  /** What became of its delay; undefined when it has none. */
+  delay: Delay | undefined;
   readonly startedAt: number;
   readonly startedWall: number;
   readonly repeated: RepeatedRequest[];
@@ -30,6 +32,14 @@ export interface Run<Phase extends string> {
   suspension: SuspendReport | undefined;
 }
 
+/** The delay of a run. */
+export interface Delay {
+  readonly askedMs: number;
+  announcement: string | undefined;
+  /** Who made it shorter last, and when. */
+  cut: DelayCut | undefined;
+}
+
 /** The way back of a run. */
 export interface Cancel {
   readonly request: CancelRequest;
@@ -42,12 +52,14 @@ export interface Cancel {
 export interface RunFacts extends Pick<DrainReport, "phases" | "obligations" | "sections"> {
   /** The moment at which the report is made, on the clock of the run. */
   readonly now: number;
+  /** The phase that is the delay. */
+  readonly delayPhase?: string | undefined;
   readonly cancelled?: CancelReport | undefined;
 }
 
 /** Returns the report of a run, or of what it has come to so far. */
 export function reportOf(run: Run<string>, facts: RunFacts): DrainReport {
-  const { phases, obligations, sections, now, cancelled } = facts;
+  const { phases, obligations, sections, now, delayPhase, cancelled } = facts;
   const { cause, reason, trigger } = run.request;
   const { error, startupMs } = run;
   const body = {
@@ -60,6 +72,7 @@ export function reportOf(run: Run<string>, facts: RunFacts): DrainReport {
     startedAt: new Date(run.startedWall).toISOString(),
     durationMs: Math.round(now - run.startedAt),
     budgetMs: run.budgetMs,
+    ...(run.delay === undefined ? {} : { delay: delayOf(run.delay, phases, delayPhase) }),
     startupMs,
     hurried: run.hurried,
     skippedToEnd: run.skippedToEnd,
@@ -73,6 +86,20 @@ export function reportOf(run: Run<string>, facts: RunFacts): DrainReport {
   if (cancelled !== undefined) return { ...body, outcome: "cancelled", exitCode: 0 };
   const outcome = outcomeOf(body);
   return { ...body, outcome, exitCode: exitCode(outcome) };
+}
+
+function delayOf(
+  { askedMs, announcement, cut }: Delay,
+  phases: readonly PhaseReport[],
+  phase: string | undefined,
+): DelayReport {
+  const tookMs = phases.find(({ name }) => name === phase)?.durationMs ?? 0;
+  return {
+    askedMs,
+    tookMs,
+    ...(announcement === undefined ? {} : { announcement }),
+    ...(cut === undefined ? {} : { cut }),
+  };
 }
 
 /** Returns what each section has to say; one that fails says so. */

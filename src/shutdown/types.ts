@@ -16,6 +16,13 @@ export interface StopRequest {
   readonly trigger: string;
   /** Replaces the configured budget for this run. */
   readonly budgetMs?: number;
+  /**
+   * How long everything goes on as before, in milliseconds, before the first phase that changes anything; it comes on top of
+   * the budget. The configured delay unless given; always 0 with `error` or `noReturn`, and for a stop during the start.
+   */
+  readonly delayMs?: number;
+  /** What is announced for the delay, for whoever takes part in it to tell. */
+  readonly announcement?: string;
   /** The optional phases that are wanted this time, such as `announce`; the others are skipped. */
   readonly include?: readonly string[];
   /** The fault that made the stop necessary; it is reported and sets the exit code. */
@@ -84,6 +91,8 @@ export interface PhaseContext<Phase extends string = string> {
   readonly cause: Cause;
   /** What who asked for it said: free text for people. */
   readonly reason: string;
+  /** What is announced for the delay; it can change while the delay goes on, when somebody asks anew. */
+  readonly announcement?: string | undefined;
   /** Aborts when this participant's time is over: its own limit, the phase's ceiling or the budget. */
   readonly signal: AbortSignal;
   /**
@@ -125,6 +134,11 @@ export interface PhasePlan<Phase extends string = string> {
   readonly ceilingMs: number;
   /** Runs only when a request asks for it by `include`. */
   readonly optional?: boolean;
+  /**
+   * Is the delay of a request: runs only when there is one, and lasts as long as the delay whoever takes part, beside the
+   * budget. All who take part begin at once; who is under way at its end is told by its signal and counts as done.
+   */
+  readonly isDelay?: boolean;
 }
 
 /** How a participant or a phase ended. */
