@@ -36,6 +36,9 @@ type Options = z.output<typeof options>;
 /** The longest that the end of a stop waits for the answers of commands that are at work. */
 const ANSWER_LIMIT = "2s";
 
+/** One refusal in this time is logged. */
+const REFUSAL_INTERVAL_MS = 1_000;
+
 export default defineModule({
   name: "commands",
   options,
@@ -55,6 +58,8 @@ class Commands {
   #sessions: CommandSessions;
   /** Answers that are not ready yet. */
   #pending = new Set<Promise<void>>();
+  /** When a refusal was last logged, and how many were not since. */
+  #refused = { at: Number.NEGATIVE_INFINITY, unlogged: 0 };
 
   constructor(api: ModuleApi, { max_sessions, max_sessions_per_user, session_timeout }: Options) {
     this.#api = api;
@@ -82,7 +87,10 @@ class Commands {
     if (!isAction(action)) return commandError("malformed-action");
     const command = this.#api.commands().get(node);
     if (command === undefined) return new StanzaError("item-not-found", "there is no such command");
-    if (!command.allowed(stanza.from)) return new StanzaError("forbidden");
+    if (!command.allowed(stanza.from)) {
+      this.#noteRefusal(node, stanza.from.toString());
+      return new StanzaError("forbidden");
+    }
     if (sessionid !== undefined) return this.#continue(stanza, { command, sessionid, action, payload });
     if (action !== "execute") return commandError("bad-action");
     const session = this.#sessions.begin(command, stanza.from);
@@ -99,6 +107,18 @@ class Commands {
   /** Resolves when nobody waits for an answer any more. */
   async answered(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
+  }
+
+  /** An attempt is on record; a flood of them is counted. */
+  #noteRefusal(node: string, who: string): void {
+    const now = this.#api.clock.now();
+    const { at, unlogged } = this.#refused;
+    if (now - at < REFUSAL_INTERVAL_MS) {
+      this.#refused.unlogged++;
+      return;
+    }
+    this.#refused = { at: now, unlogged: 0 };
+    this.#api.log.warn({ node, who, ...(unlogged === 0 ? {} : { unlogged }) }, "a command was refused: no right to it");
   }
 
   #continue(stanza: Stanza, { command, sessionid, action, payload }: Continuation): IqAnswer {

@@ -218,6 +218,17 @@ describe("commands", () => {
     assert.match(await run('node="staff"', "", host.bind("baker@a.test/x")), /executing/);
   });
 
+  it("logs refusals, and counts a flood of them", async () => {
+    const refusals = (): unknown[] =>
+      host.logged.filter(({ message }) => message.includes("refused")).map(({ fields }) => fields.unlogged ?? 0);
+    for (let index = 0; index < 3; index++) await run('node="staff"');
+    assert.deepEqual(refusals(), [0]);
+    assert.equal(host.logged.at(-1)?.fields.who, "romeo@a.test/x");
+    await host.clock.advance(1_000);
+    await run('node="staff"');
+    assert.deepEqual(refusals(), [0, 2]);
+  });
+
   it("asks the host only", async () => {
     await host.send(romeo, `<iq type="set" id="1"><command xmlns="${COMMANDS}" node="order"/></iq>`);
     assertError(romeo.take().join(""), "service-unavailable");

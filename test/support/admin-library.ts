@@ -1,4 +1,4 @@
-// An administrator at a client library that is not ours, slixmpp, for tests that drive ad-hoc commands as people do.
+// An administrator at a client library that is not ours, for tests that drive ad-hoc commands as people do.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -6,7 +6,11 @@ import { fileURLToPath } from "node:url";
 import { waitUntil } from "./wire.ts";
 
 const PYTHON = "/usr/bin/python3";
-const CHILD = fileURLToPath(new URL("admin-library-child.py", import.meta.url));
+const NODE_CHILD = fileURLToPath(new URL("admin-library-child.mjs", import.meta.url));
+const PYTHON_CHILD = fileURLToPath(new URL("admin-library-child.py", import.meta.url));
+
+/** The libraries. */
+export type LibraryName = "@xmpp/client" | "slixmpp";
 
 /** What the library says: an answer, or how it stands with the connection. */
 export interface Said {
@@ -52,22 +56,24 @@ export class AdminLibrary {
   }
 
   /** Why it cannot be used on this machine, if so. */
-  static get missing(): string | undefined {
+  static missing(name: LibraryName): string | undefined {
+    if (name === "@xmpp/client") return undefined;
     const { status } = spawnSync(PYTHON, ["-c", "import slixmpp"]);
     return status === 0 ? undefined : "slixmpp is not installed (Debian: python3-slixmpp)";
   }
 
   /** Resolves when it is online. */
-  static async start({
-    host,
-    port,
-    domain,
-    username,
-    password,
-    certificate,
-  }: AdminLibraryOptions): Promise<AdminLibrary> {
-    const args = [CHILD, host, String(port), domain, username, password, certificate];
-    const library = new AdminLibrary(spawn(PYTHON, args, { stdio: ["pipe", "pipe", process.env.DEBUG_PY ? "inherit" : "ignore"] }));
+  static async start(name: LibraryName, options: AdminLibraryOptions): Promise<AdminLibrary> {
+    const { host, port, domain, username, password, certificate } = options;
+    const args = [host, String(port), domain, username, password];
+    const child =
+      name === "slixmpp"
+        ? spawn(PYTHON, [PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] })
+        : spawn(process.execPath, [NODE_CHILD, ...args], {
+            env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate },
+            stdio: ["pipe", "pipe", "ignore"],
+          });
+    const library = new AdminLibrary(child);
     await library.next((said) => said.online !== undefined);
     return library;
   }
@@ -84,7 +90,7 @@ export class AdminLibrary {
   /** Resolves with the first thing said that matches, from number `since` on. */
   async next(matches: (said: Said) => boolean, since = 0): Promise<Said> {
     const find = (): Said | undefined => this.said.slice(since).find(matches);
-    await waitUntil(() => find() !== undefined, `slixmpp to say something else than ${JSON.stringify(this.said)}`);
+    await waitUntil(() => find() !== undefined, `the library to say something else than ${JSON.stringify(this.said)}`);
     return find() ?? {};
   }
 
