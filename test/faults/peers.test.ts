@@ -157,7 +157,7 @@ describe("Beside a server that", function () {
         }
         await lives.until(
           () => open().length === 0,
-          `a fate for ${open().join()} ${JSON.stringify(report.obligations)}`,
+          () => `a fate for ${open().join()} ${JSON.stringify(report.obligations)}`,
         );
         await lives.end();
       }

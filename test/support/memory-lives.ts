@@ -8,21 +8,23 @@ import { MemoryNetwork } from "../../src/testing/memory-network.ts";
 import type { RawClient, RawClientOptions } from "../../src/testing/raw-client.ts";
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../src/testing/scripted-peer.ts";
 import { startServer, type TestConfig, type TestServer } from "../../src/testing/start-server.ts";
+import type { Element } from "../../src/xml/element.ts";
 
 type Options = NonNullable<Parameters<typeof startServer>[1]>;
 
 /** A server that lives several times. */
 export class MemoryLives {
-  readonly clock = new ManualClock();
+  clock = new ManualClock();
   disk = new MemoryStore();
-  readonly peers: ScriptedPeer[] = [];
-  readonly network = new MemoryNetwork({ clock: this.clock });
+  /** The other servers as they are now: after a crash there are new ones with the same names and scripts. */
+  peers: ScriptedPeer[] = [];
+  #network = new MemoryNetwork({ clock: this.clock });
   #config: TestConfig;
   #options: Options;
   #running: TestServer | undefined;
-  #clients: RawClient[] = [];
+  #made: ScriptedPeerOptions[] = [];
+  #gone: ScriptedPeer[] = [];
   #isFilled = false;
-  #nextPort = 50_000;
 
   constructor(config: TestConfig, options: Options) {
     this.#config = config;
@@ -35,49 +37,48 @@ export class MemoryLives {
   }
 
   /** Makes another server, before the first life. */
-  async peer(options: ScriptedPeerOptions): Promise<ScriptedPeer> {
-    const { clock, network } = this;
-    const peer = await ScriptedPeer.start({ clock, network, trusting: true, port: this.#nextPort++, ...options });
-    this.peers.push(peer);
-    return peer;
+  async peer(options: Omit<ScriptedPeerOptions, "clock" | "network">): Promise<ScriptedPeer> {
+    this.#made.push({ trusting: true, port: 50_000 + this.#made.length, ...options });
+    return this.#startPeer(this.#made.length - 1);
+  }
+
+  /** The elements that have arrived at a domain in all lives so far. */
+  arrivedAt(domain: string): Element[] {
+    return [...this.#gone, ...this.peers].filter((peer) => peer.domain === domain).flatMap(({ stanzas }) => stanzas);
   }
 
   /** Begins the next life with what is on the disk. */
   async start(options: Options = {}): Promise<void> {
-    const { clock, network, peers } = this;
     if (this.#isFilled) this.disk = this.disk.afterCrash();
-    const accounts = this.#isFilled ? [] : this.#options.accounts;
-    const all = { ...this.#options, clock, network, peers, store: this.disk, ...options };
-    this.#running = await this.pass(
-      startServer(this.#config, { ...all, ...(accounts && { accounts }), checkLeaks: false }),
-    );
+    const accounts = this.#isFilled ? [] : (this.#options.accounts ?? []);
+    const { clock, peers } = this;
+    const all = { ...this.#options, clock, network: this.#network, peers, store: this.disk, checkLeaks: false };
+    this.#running = await this.pass(startServer(this.#config, { ...all, accounts, ...options }));
     this.#isFilled = true;
   }
 
-  /** The process is gone in the middle of whatever it does: the disk is as it was, every connection is broken. */
-  crash(): void {
+  /**
+   * The process is gone in the middle of whatever it does. Its clock stands still for ever and nobody hears its network, so
+   * that whatever it still does has no effect; the disk is as it was.
+   */
+  async crash(downMs = 1_000): Promise<void> {
     this.disk = this.disk.afterCrash();
-    const { server } = this;
     this.#running = undefined;
-    for (const client of this.#clients) client.destroy();
-    for (const { connections } of this.peers) for (const connection of connections) connection.destroy();
-    this.#clients = [];
-    // It writes to a disk that nobody reads any more. What it still does must not be seen by anybody.
-    this.#dying.push(server);
+    this.clock = new ManualClock(this.clock.wallTime() + downMs);
+    this.#network = new MemoryNetwork({ clock: this.clock });
+    this.#gone.push(...this.peers);
+    this.peers = [];
+    for (const index of this.#made.keys()) await this.#startPeer(index);
   }
 
-  #dying: TestServer[] = [];
-
   client(options: Partial<RawClientOptions> = {}): RawClient {
-    const client = this.server.client({ security: "direct", mechanism: "PLAIN", ...options });
-    this.#clients.push(client);
-    return client;
+    return this.server.client({ security: "direct", mechanism: "PLAIN", ...options });
   }
 
   /** Ends it all. */
   async end(): Promise<void> {
     if (this.#running !== undefined) await this.pass(this.#running.dispose(), 50);
-    for (const server of this.#dying) await this.pass(server.dispose(), 50);
+    this.#running = undefined;
     for (const peer of this.peers) await this.pass(peer.stop(), 50);
   }
 
@@ -96,11 +97,19 @@ export class MemoryLives {
   }
 
   /** Lets time go on until `holds`; throws after `maxMs`. */
-  async until(holds: () => boolean, what: string, maxMs = 120_000): Promise<void> {
+  async until(holds: () => boolean, what: () => string, maxMs = 120_000): Promise<void> {
     const end = this.clock.now() + maxMs;
     for (let step = 1; !holds(); step = Math.min(step * 2, 200)) {
-      if (this.clock.now() > end) throw new Error(`it never came to this: ${what}`);
+      if (this.clock.now() > end) throw new Error(`it never came to this: ${what()}`);
       await this.clock.advance(step);
     }
+  }
+
+  async #startPeer(index: number): Promise<ScriptedPeer> {
+    const options = this.#made[index];
+    assert.ok(options !== undefined);
+    const peer = await ScriptedPeer.start({ ...options, clock: this.clock, network: this.#network });
+    this.peers.push(peer);
+    return peer;
   }
 }

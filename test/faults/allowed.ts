@@ -1,0 +1,34 @@
+// What a kill (-9) or a loss of power may cost, and nothing else: the one list of it that the fault suite has, and that
+// docs/reliability.md tells. A stop in order may cost none of this.
+
+/** The ways of a message. */
+export type Way =
+  | "to a session with acknowledgements"
+  | "to a session without"
+  | "to offline storage"
+  | "to another server";
+
+/** What the server has said that it has, and may be lost all the same: it was in memory alone. */
+export const LOST_BY_KILL: ReadonlySet<Way> = new Set<Way>([
+  // In the queue of its session, not written or not acknowledged.
+  "to a session with acknowledgements",
+  // Written or about to be: for a client without acknowledgements nobody knows.
+  "to a session without",
+  // In the queue of a domain that is there; `s2s.journal_before_ack` brings it to the disk first.
+  "to another server",
+]);
+
+/** The same with `s2s.journal_before_ack`. */
+export const LOST_THOUGH_JOURNALED: ReadonlySet<Way> = new Set(
+  [...LOST_BY_KILL].filter((way) => way !== "to another server"),
+);
+
+/** How often a kill may double a message, beside the times at which its sender wrote it again. */
+export const DOUBLED_BY_KILL: ReadonlyMap<Way, number> = new Map<Way, number>([
+  // Handed over, and the kill came before that it had been was on the disk.
+  ["to offline storage", 1],
+  // Arrived, and the kill came before that it had been was on the disk: sent again with the same id.
+  ["to another server", 1],
+  ["to a session with acknowledgements", 1],
+  ["to a session without", 1],
+]);

@@ -1,0 +1,219 @@
+// A server that is killed (-9) at any moment, again and again, hundreds of lives on one disk: in the middle of its work, in the
+// middle of a stop, with others writing to it all the while. In memory, with a disk that forgets what was not flushed; what
+// only a real process shows is in kill-process.test.ts. What may be lost and doubled is in allowed.ts and nowhere else.
+
+import assert from "node:assert/strict";
+import offline from "../../modules/offline/index.ts";
+import ping from "../../modules/ping/index.ts";
+import presence from "../../modules/presence/index.ts";
+import roster from "../../modules/roster/index.ts";
+import { attributeOf, type RawClient } from "../../src/testing/raw-client.ts";
+import { SeededRandom } from "../../src/testing/simulation/seeded-random.ts";
+import { MemoryLives } from "../support/memory-lives.ts";
+import { SmClient } from "../support/sm-client.ts";
+import { DOUBLED_BY_KILL, LOST_BY_KILL, LOST_THOUGH_JOURNALED, type Way } from "./allowed.ts";
+
+const FIRST = Number(process.env.KILL_FIRST ?? 1);
+const CHAINS = Number(process.env.KILL_CHAINS ?? 25);
+const LIVES = 8;
+const ASK = "<r xmlns='urn:xmpp:sm:3'/>";
+
+/** To whom a message goes, and how it must get there. */
+const WAYS: readonly (readonly [Way, string])[] = [
+  ["to a session with acknowledgements", "juliet@a.test/1"],
+  ["to a session without", "paris@a.test/1"],
+  ["to offline storage", "nurse@a.test"],
+  ["to another server", "x@b.test"],
+];
+
+interface Told {
+  readonly id: string;
+  readonly way: Way;
+  readonly to: string;
+  /** The server said that it has it. */
+  isCarried: boolean;
+  /** How often it was written: again after a kill when the server had not said so. */
+  written: number;
+}
+
+/** Several lives with the same people. */
+class Chain {
+  readonly lives: MemoryLives;
+  readonly told: Told[] = [];
+  readonly #random: SeededRandom;
+  /** Everything that anybody but the other server has received, by account. */
+  readonly #received = new Map<string, string[]>();
+  /** What was written in this life, in order: `h` counts it. */
+  #sent: Told[] = [];
+  #romeo: SmClient | undefined;
+
+  readonly #mayBeLost: ReadonlySet<Way>;
+
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+    const journal_before_ack = seed % 2 === 0;
+    this.#mayBeLost = journal_before_ack ? LOST_THOUGH_JOURNALED : LOST_BY_KILL;
+    this.lives = new MemoryLives(
+      { s2s: { require_tls: false, journal_before_ack }, shutdown: { resumable: seed % 4 < 2 ? "keep" : "end" } },
+      { accounts: ["romeo", "juliet", "paris", "nurse"], modules: [roster, presence, offline, ping] },
+    );
+  }
+
+  async begin(): Promise<void> {
+    await this.lives.peer({ domain: "b.test" });
+    this.#slowDown();
+    await this.lives.start();
+  }
+
+  /** Everybody is there, and Romeo repeats what the server had not said that it has. */
+  async gather(): Promise<void> {
+    const { lives } = this;
+    this.#slowDown();
+    this.#romeo = await lives.pass(SmClient.start(lives, "romeo", "1"));
+    this.#watch("romeo", this.#romeo.raw);
+    const juliet = await lives.pass(SmClient.start(lives, "juliet", "1"));
+    this.#watch("juliet", juliet.raw);
+    juliet.raw.presence();
+    await this.#plain("paris");
+    this.#sent = [];
+    for (const one of this.told) if (!one.isCarried) this.#write(one);
+    await lives.clock.advance(5);
+  }
+
+  /** Some messages, and a piece of time that no timer decides. */
+  async work(): Promise<void> {
+    const random = this.#random;
+    for (let count = random.between(1, 6); count > 0; count--) {
+      const [way, to] = WAYS[random.below(WAYS.length)] ?? ["to offline storage", "nurse@a.test"];
+      const one = { id: `m${this.told.length}`, way, to, isCarried: false, written: 0 };
+      this.told.push(one);
+      this.#write(one);
+    }
+    this.#romeo?.raw.send(ASK);
+    // Nobody waits for this: the kill may come in its middle.
+    void this.lives.clock.advance(random.between(0, 30));
+    await turns(random.below(random.pick([3, 12, 60])));
+  }
+
+  /** A stop is asked for, and the kill comes before it is over, or just after. */
+  async stop(): Promise<void> {
+    const { clock } = this.lives;
+    void this.lives.server.stop();
+    for (let steps = this.#random.below(20); steps > 0; steps--) {
+      void clock.advance(this.#random.between(0, 50));
+      await turns(this.#random.below(40));
+    }
+  }
+
+  async kill(): Promise<void> {
+    this.#noteCarried();
+    await this.lives.crash(this.#random.pick([0, 1_000, 3_600_000]));
+    await this.lives.start();
+  }
+
+  /** Everything comes to rest, the nurse comes, and the account is made up. */
+  async settle(): Promise<void> {
+    const { lives } = this;
+    this.#romeo?.raw.send(ASK);
+    await lives.clock.advance(120_000);
+    await this.#plain("nurse");
+    await lives.clock.advance(60_000);
+    this.#noteCarried();
+    assert.deepEqual(
+      this.told.filter(({ isCarried }) => !isCarried).map(({ id }) => id),
+      [],
+      "a live server took no notice",
+    );
+  }
+
+  /** What was carried and reached nobody, and what reached somebody more often than it may. */
+  judge(): void {
+    for (const { id, way, written, isCarried } of this.told) {
+      const copies = this.#copies(id);
+      const returned = this.#returned(id);
+      const story = `${id} ${way}: written ${written} times, ${copies} came, ${returned} returned`;
+      if (isCarried && !this.#mayBeLost.has(way)) assert.ok(copies + returned > 0, `lost: ${story}`);
+      // Each time it was written without an answer, the server may have had it all the same.
+      assert.ok(copies + returned <= written + (DOUBLED_BY_KILL.get(way) ?? 0) * LIVES, `doubled: ${story}`);
+    }
+  }
+
+  #copies(id: string): number {
+    const local = [...this.#received].flatMap(([who, all]) => (who === "romeo" ? [] : all));
+    const remote = this.lives.arrivedAt("b.test").map(String);
+    return [...local, ...remote].filter((xml) => xml.startsWith("<message") && attributeOf(xml, "id") === id).length;
+  }
+
+  #returned(id: string): number {
+    return (this.#received.get("romeo") ?? []).filter(
+      (xml) => /^<message[^>]*type=.error/.test(xml) && attributeOf(xml, "id") === id,
+    ).length;
+  }
+
+  #write(one: Told): void {
+    one.written++;
+    this.#sent.push(one);
+    this.#romeo?.raw.send(`<message to='${one.to}' id='${one.id}' type='chat'><body>hear me</body></message>`);
+  }
+
+  /** What the server's last `h` covers. */
+  #noteCarried(): void {
+    const last = this.#romeo?.raw.received.findLast(({ xml }) => xml.startsWith("<a "));
+    const h = last === undefined ? 0 : Number(attributeOf(last.xml, "h"));
+    for (const one of this.#sent.slice(0, h)) one.isCarried = true;
+  }
+
+  async #plain(username: string): Promise<void> {
+    const { lives } = this;
+    const client = lives.client({ username, resource: "1" });
+    this.#watch(username, client);
+    await lives.pass(client.login());
+    client.presence();
+    await lives.clock.advance(5);
+  }
+
+  #watch(username: string, client: RawClient): void {
+    const all = this.#received.get(username) ?? [];
+    this.#received.set(username, all);
+    const before = client.onElement;
+    for (const { xml } of client.received) all.push(xml);
+    client.onElement = (xml) => {
+      all.push(xml);
+      before?.(xml);
+    };
+  }
+
+  /** The disk takes its time, now and then: what waits for it is in between when the kill comes. */
+  #slowDown(): void {
+    const wait = (): Promise<void> | undefined =>
+      this.#random.chance(0.5) ? turns(this.#random.below(10)) : undefined;
+    this.lives.disk.hooks.beforeWrite = wait;
+    this.lives.disk.hooks.beforeFlush = wait;
+  }
+}
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe("A server that is killed again and again", function () {
+  this.timeout(120_000);
+
+  for (let seed = FIRST; seed < FIRST + CHAINS; seed++) {
+    it(`loses nothing that it said it has, and doubles nothing, beyond what is allowed (seed ${seed})`, async () => {
+      const chain = new Chain(seed);
+      const random = new SeededRandom(seed).stream("kills");
+      await chain.begin();
+      for (let life = 1; life < LIVES; life++) {
+        await chain.gather();
+        for (let rounds = random.between(1, 4); rounds > 0; rounds--) await chain.work();
+        if (random.chance(0.5)) await chain.stop();
+        await chain.kill();
+      }
+      await chain.gather();
+      await chain.settle();
+      chain.judge();
+      await chain.lives.end();
+    });
+  }
+});
