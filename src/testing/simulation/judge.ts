@@ -263,6 +263,13 @@ class Judgement {
         this.#add("journal", `${name} came ${count} times at the next start, and was not in the journal`);
       }
     }
+    const order = journalled.filter(({ kind }) => kind !== "presence").map(nameOf);
+    const came = nextLife.arrived.map(nameOf).filter((name) => order.includes(name));
+    for (const domain of new Set(journalled.map(({ to }) => domainOf(to)))) {
+      const isFor = (name: string): boolean => domainOf(name.slice(name.lastIndexOf(" ") + 1)) === domain;
+      if (order.filter(isFor).join("\n") !== came.filter(isFor).join("\n"))
+        this.#add("journal", `what waited for ${domain} came in another order: ${came.filter(isFor).join(", ")}`);
+    }
     if (nextLife.left > 0) this.#add("journal", `${nextLife.left} entries are left in the journal`);
   }
 

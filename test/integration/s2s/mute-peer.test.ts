@@ -5,25 +5,45 @@ import { startServer } from "../../../src/testing/start-server.ts";
 describe("a server that goes down with a peer that accepts and never answers", function () {
   this.timeout(60_000);
 
-  it("tells the other domains, ends within its budget, and names everything that the mute one did not get", async () => {
-    await using mute = await ScriptedPeer.start({ domain: "mute.test", script: { header: "ignore" } });
-    await using good = await ScriptedPeer.start({ domain: "good.test" });
-    await using running = await startServer({ shutdown: { deadline: "8s" } }, { peers: [mute, good] });
-    const client = await running.login("romeo", "r");
-    client.presence("<presence to='x@mute.test'/>");
-    client.presence("<presence to='x@good.test'/>");
-    const report = await running.stop();
-    assert.equal(report.exitCode, 3);
-    assert.ok(report.durationMs <= 8_000, `${report.durationMs} ms`);
-    const told = new Map(report.obligations.destinations.map((totals) => [totals.destination, totals]));
-    assert.deepEqual(told.get("mute.test")?.lostNames.toSorted(), [
-      "presence romeo@a.test/r -> x@mute.test",
-      "presence romeo@a.test/r -> x@mute.test",
-    ]);
-    assert.equal(told.get("good.test")?.lost ?? 0, 0);
-    assert.deepEqual(
-      good.stanzas.map(({ attrs }) => attrs.type ?? "available"),
-      ["available", "unavailable"],
-    );
-  });
+  for (const [journal, exitCode] of [
+    ["absence", 0],
+    ["off", 3],
+  ] as const) {
+    const rest =
+      journal === "off" ? "names everything that the mute one did not get" : "keeps what the mute one is owed";
+    it(`tells the other domains, ends within its budget, and ${rest}`, async () => {
+      await using mute = await ScriptedPeer.start({ domain: "mute.test", script: { header: "ignore" } });
+      await using good = await ScriptedPeer.start({ domain: "good.test" });
+      const config = { shutdown: { deadline: "8s" }, s2s: { journal } };
+      await using running = await startServer(config, { peers: [mute, good] });
+      const client = await running.login("romeo", "r");
+      client.presence("<presence to='x@mute.test'/>");
+      client.presence("<presence to='x@good.test'/>");
+      await good.until(() => good.stanzas.length === 1, "the presence");
+      const report = await running.stop();
+      assert.equal(report.exitCode, exitCode);
+      assert.ok(report.durationMs <= 8_000, `${report.durationMs} ms`);
+      const told = new Map(report.obligations.destinations.map((totals) => [totals.destination, totals]));
+      const of = told.get("mute.test");
+      if (journal === "off") {
+        assert.deepEqual(of?.lostNames.toSorted(), [
+          "presence romeo@a.test/r -> x@mute.test",
+          "presence romeo@a.test/r -> x@mute.test",
+        ]);
+      } else {
+        assert.deepEqual([of?.lost, of?.stored], [0, 2]);
+        assert.deepEqual(report.sections.journal, {
+          mode: "absence",
+          waiting: 1,
+          size: (report.sections.journal as { size: number }).size,
+          domains: { "mute.test": 1 },
+        });
+      }
+      assert.equal(told.get("good.test")?.lost ?? 0, 0);
+      assert.deepEqual(
+        good.stanzas.map(({ attrs }) => attrs.type ?? "available"),
+        ["available", "unavailable"],
+      );
+    });
+  }
 });
