@@ -7,12 +7,14 @@ import { exitCode } from "../shutdown/exit-codes.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
+import { dashboardCommand } from "./commands/dashboard.ts";
 import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { stopCommand } from "./commands/stop.ts";
+import { resumeCommand, suspendCommand } from "./commands/suspend.ts";
 import { userCommand } from "./commands/user.ts";
 import { type Io, warn } from "./io.ts";
 
@@ -28,6 +30,7 @@ Examples:
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
   morendo restart                                replace it by a new process without a gap
+  morendo suspend                                let it stand still with its connections up; morendo resume
   morendo cancel                                 bring it back, as long as no session was closed
 
 Exit codes: 0 good, 1 failed, 2 bad configuration or usage; for start and stop also 3 something was lost,
@@ -62,10 +65,13 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(configCommand(io, configOption, finish))
     .addCommand(moduleCommand(io, configOption, finish))
     .addCommand(statusCommand(io, configOption, finish))
+    .addCommand(dashboardCommand(io, configOption, finish))
     .addCommand(planCommand(io, configOption, finish))
     .addCommand(stopCommand(io, configOption, finish))
     .addCommand(cancelCommand(io, configOption, finish))
-    .addCommand(restartCommand(io, configOption, finish));
+    .addCommand(restartCommand(io, configOption, finish))
+    .addCommand(suspendCommand(io, configOption, finish))
+    .addCommand(resumeCommand(io, configOption, finish));
   configure(program, io);
   return program;
 }

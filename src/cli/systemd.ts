@@ -85,6 +85,11 @@ export class Systemd {
     this.#watch();
   }
 
+  /** The server is there, and suspended. */
+  suspended(reason: string): void {
+    if (this.#maySpeak) this.#notifier.status(`suspended: ${reason}`);
+  }
+
   /**
    * A restart is about to begin. Resolves to why it must not, if so: the end of this process would be taken for the end of
    * the service, because systemd cannot be told of the process that takes its place.

@@ -10,6 +10,8 @@ export const OPERATION_NAMES = [
   "stop",
   "cancel",
   "restart",
+  "suspend",
+  "resume",
   "session.list",
   "session.end",
   "module.list",

@@ -9,8 +9,10 @@ import type { PhaseName } from "../server/phases.ts";
 import type { ShutdownPlan } from "../server/plan.ts";
 import type { ServerStatus } from "../server/server.ts";
 import type { Session } from "../server/session.ts";
+import type { SuspendWish } from "../server/suspending.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
+import type { ResumeRequest, ResumeResult, SuspendReport } from "../shutdown/suspend-types.ts";
 
 /** Hands the server over to a new process: see `Server.restart`. */
 export type Restart = (request: RestartBy) => Promise<HandoverOutcome>;
@@ -33,6 +35,8 @@ export interface ServerPort {
     remove(name: string): Promise<void>;
     reload(name: string): Promise<void>;
   };
+  suspend(wish: SuspendWish): Promise<SuspendReport>;
+  resume(request: ResumeRequest): Promise<ResumeResult>;
   /** All bound sessions, in no order. */
   sessions(): Iterable<Session>;
   /** Ends the session of a full JID, or all of an account, and resolves to how many it were. */

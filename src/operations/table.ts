@@ -39,6 +39,18 @@ const restartArguments = z.strictObject({
   program: z.array(z.string().min(1)).min(1).max(1_000).optional(),
 });
 
+const suspendArguments = z.strictObject({
+  reason: z.string().max(1_000).default("suspended by the operator"),
+  /** What is left out is as configured. */
+  mode: z.enum(["hold", "refuse"]).optional(),
+  timeoutMs: z.int().positive().optional(),
+  onTimeout: z.enum(["back", "stay"]).optional(),
+  /** Tells every step by `progress` events. */
+  follow: z.boolean().default(false),
+});
+
+const resumeArguments = z.strictObject({ reason: z.string().max(1_000).default("resumed by the operator") });
+
 const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
 
 /** Returns the table. */
@@ -83,6 +95,27 @@ export function operationTable({ server, users, restart }: OperationContext): Op
       });
       return describeOutcome(outcome, process.pid);
     }),
+
+    /** Brings the server to stand still; answers with the record of it once that is so, or has come to nothing. */
+    suspend: change(suspendArguments, async ({ reason, mode, timeoutMs, onTimeout, follow }, call) => {
+      const forget = follow
+        ? server.lifecycle.on("progress", (progress) => call.emit("progress", progress))
+        : (): void => undefined;
+      try {
+        return await server.suspend({
+          reason,
+          trigger: triggerOf(call.caller),
+          ...(mode === undefined ? {} : { mode }),
+          ...(timeoutMs === undefined ? {} : { timeoutMs }),
+          ...(onTimeout === undefined ? {} : { onTimeout }),
+        });
+      } finally {
+        forget();
+      }
+    }),
+
+    /** Goes on after `suspend`; answers with whether it did, and if not, why. */
+    resume: change(resumeArguments, ({ reason }, { caller }) => server.resume({ reason, trigger: triggerOf(caller) })),
 
     /** Who is logged in. */
     "session.list": read(sessionsArguments, (args) => listSessions(server.sessions(), args)),

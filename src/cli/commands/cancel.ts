@@ -42,6 +42,7 @@ async function cancel(io: Io, { reason, ...options }: CancelOptions): Promise<nu
       warn(io, `morendo: not cancelled: ${result.why}`);
       return exitCode("fatal");
     }
+    if (result.note !== undefined) say(io, result.note);
     if (result.failed.length === 0) {
       say(io, "cancelled: the server serves as before");
       return 0;

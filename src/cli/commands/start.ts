@@ -44,8 +44,11 @@ Examples:
   morendo start
   MORENDO_C2S__LISTEN=127.0.0.1:15222 morendo start --config test.toml`;
 
+const SUSPENDED = { reason: "started suspended", trigger: "start --suspended" };
+
 interface StartOptions extends ConfigOption {
   readonly keeper: boolean;
+  readonly suspended: boolean;
 }
 
 /** Returns the `start` command. */
@@ -54,8 +57,9 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     .description("run the server in the foreground")
     .addOption(configOption())
     .option("--keeper", "let this process stay through restarts, and the server run below it", false)
+    .option("--suspended", "come up suspended, in the configured mode: nobody is let in until morendo resume", false)
     .addHelpText("after", HELP)
-    .action(async ({ keeper, ...options }: StartOptions) => {
+    .action(async ({ keeper, suspended, ...options }: StartOptions) => {
       if (needsKeeper(process, keeper)) {
         finish(await keepServer(process, io));
         return;
@@ -64,7 +68,7 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
       try {
         const loaded = findConfig(io, options);
         await checkModuleOptions(loaded, io);
-        finish(await runServer(io, loaded, generation));
+        finish(await runServer(io, loaded, generation, suspended));
       } catch (thrown) {
         await generation.inheritance?.failed(thrown);
         throw thrown;
@@ -72,7 +76,7 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     });
 }
 
-async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): Promise<number> {
+async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, suspended: boolean): Promise<number> {
   const { config, file } = loaded;
   await makeDataFolder(config.data);
   const logging = makeLog(config.log, io);
@@ -103,6 +107,8 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
     },
     operations: operations.forModules(new Rights(config.admin)),
     ...(inheritance === undefined ? {} : { inheritance }),
+    // Whether a successor is suspended is its predecessor's to say.
+    ...(suspended && inheritance === undefined ? { suspended: SUSPENDED } : {}),
     ...(spawnSuccessor === undefined ? {} : { spawnSuccessor }),
   });
   const systemd = new Systemd({
@@ -161,10 +167,14 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation): 
   // A stop may have been asked for at the very end of a start: until it is over we are the one to ask.
   if (inheritance !== undefined && !server.isSuperfluous) await publish({ control, http }, log);
   if (runs) {
-    systemd.ready(`serving ${server.status().hosts.join(", ")}`);
+    const { suspension, hosts } = server.status();
+    systemd.ready(`serving ${hosts.join(", ")}`);
+    if (suspension !== undefined) systemd.suspended(suspension.reason);
     tell(describeStart(server.status(), config, file));
+    // Not while nothing is to be written: the next start makes it.
     try {
-      const first = await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);
+      const first =
+        suspension !== undefined ? undefined : await makeFirstAccount(config.hosts[0]?.name ?? "", users, io.random);
       if (first !== undefined) tell(describeAccount(first));
     } catch (thrown) {
       log.error({ err: asError(thrown) }, "the first account could not be made");
@@ -224,8 +234,9 @@ function readProgress(io: Io, server: Server, logging: Log, tell: (text: string)
 }
 
 function describeStart(status: ReturnType<Server["status"]>, config: Config, file: string | undefined): string {
+  const serves = status.suspension === undefined ? "serves" : "is suspended, until morendo resume, with";
   return [
-    `Morendo ${status.version} serves ${status.hosts.join(", ")} (pid ${status.pid})`,
+    `Morendo ${status.version} ${serves} ${status.hosts.join(", ")} (pid ${status.pid})`,
     `  configuration  ${file ?? "built-in defaults"}`,
     `  data           ${config.data}`,
     `  listening      ${status.listening.join(", ")}`,

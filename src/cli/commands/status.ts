@@ -29,6 +29,13 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
     });
 }
 
+function describeSuspension(suspension: ServerStatus["suspension"]): readonly string[] {
+  if (suspension === undefined) return [];
+  const { mode, reason, startedAt, late } = suspension;
+  const behind = late.length === 0 ? "" : `; not done in time: ${late.join(", ")}`;
+  return [`  suspended  mode ${mode}, since ${startedAt}: ${reason}${behind}`];
+}
+
 /** Returns the status as a few lines for people. */
 export function describeStatus(status: ServerStatus, now: number): string {
   const { s2s } = status;
@@ -37,6 +44,7 @@ export function describeStatus(status: ServerStatus, now: number): string {
   const waiting = status.hibernating > 0 ? `, ${status.hibernating} of them waiting for their clients` : "";
   return [
     `Morendo ${status.version}: ${status.state}${phase} (pid ${status.pid})`,
+    ...describeSuspension(status.suspension),
     `  since      ${status.startedAt} (${formatDuration(Math.max(0, now - Date.parse(status.startedAt)))})`,
     `  hosts      ${status.hosts.join(", ")}`,
     `  listening  ${status.listening.length === 0 ? "no more" : status.listening.join(", ")}`,
