@@ -2,6 +2,7 @@
 // second while there is anybody. Bounded in number; what one may leave unread is bounded by event-stream.ts.
 
 import type { ServerResponse } from "node:http";
+import { OPERATION_NAMES } from "../../config/operation-names.ts";
 import type { Operations } from "../../operations/operations.ts";
 import type { Clock, Timer } from "../../util/clock.ts";
 import { callerFor } from "./caller.ts";
@@ -39,8 +40,8 @@ export class Watchers {
   }
 
   /**
-   * Tells the client everything from now on, beginning with the state and a snapshot, so that one that comes again has missed
-   * nothing that counts. Resolves when it has gone away or the server has stopped.
+   * Tells the client everything from now on, beginning with what it may do, a snapshot and the state, so that one that comes
+   * again has missed nothing that counts. Resolves when it has gone away or the server has stopped.
    */
   async serve(response: ServerResponse, holder: TokenHolder, format: StreamFormat): Promise<void> {
     const { operations } = this.#options;
@@ -49,6 +50,8 @@ export class Watchers {
     response.once("close", () => gone.abort());
     this.#streams.add(stream);
     stream.begin();
+    const allowed = OPERATION_NAMES.filter((name) => holder.may(name));
+    stream.event("hello", JSON.stringify({ name: holder.name, allowed }));
     stream.event("status", JSON.stringify(this.#options.snapshot()));
     this.#tick();
     const emit = (event: string, data: unknown): void => stream.event(event, JSON.stringify(data));
