@@ -43,6 +43,8 @@ export interface ResolverOptions {
 }
 
 const S2S_PORT = 5269;
+/** Of those that were replaced, the latest are let finish. */
+const MAX_FORMER = 8;
 const MAX_RECORDS = 32;
 const MIN_TTL_MS = 60_000;
 const MAX_TTL_MS = 300_000;
@@ -66,19 +68,40 @@ export class Resolver {
   #routes: ReadonlyMap<string, Target>;
   #services: Lookups<Answer<SrvRecord>>;
   #addresses: Lookups<Answer<string>>;
+  #options: ResolverOptions;
+  /** Name servers that are not asked any more, but may have questions under way. */
+  #former: NameServer[] = [];
 
   constructor(options: ResolverOptions) {
     const { servers, timeout } = options.config;
     const size = options.cacheSize ?? 10_000;
+    this.#options = options;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#timeoutMs = timeout;
     this.#nameServer = options.nameServer ?? openNameServer(servers, timeout);
     this.#asksLocally = options.nameServer === undefined && servers.length === 0;
-    const routes = Object.entries(options.routes ?? {});
-    this.#routes = new Map(routes.map(([domain, place]) => [canonical(domain), targetAt(place)]));
+    this.#routes = routesOf(options.routes);
     this.#services = new Lookups(options.clock, size);
     this.#addresses = new Lookups(options.clock, size);
+  }
+
+  /**
+   * Goes by another configuration from now on, also for what was asked before: nothing is remembered. Questions under way
+   * are still answered by those who were asked.
+   */
+  reconfigure({ config, routes }: Pick<ResolverOptions, "config" | "routes">): void {
+    const { servers, timeout } = config;
+    const { nameServer, clock, cacheSize: size = 10_000 } = this.#options;
+    this.#routes = routesOf(routes);
+    this.#timeoutMs = timeout;
+    this.#services = new Lookups(clock, size);
+    this.#addresses = new Lookups(clock, size);
+    if (nameServer !== undefined) return;
+    this.#former.push(this.#nameServer);
+    if (this.#former.length > MAX_FORMER) this.#former.shift()?.close();
+    this.#nameServer = openNameServer(servers, timeout);
+    this.#asksLocally = servers.length === 0;
   }
 
   /** Returns the places to try, in order. Never rejects, and takes no longer than three questions do. */
@@ -118,7 +141,7 @@ export class Resolver {
 
   /** Gives up all questions under way: they hold the event loop. */
   close(): void {
-    this.#nameServer.close();
+    for (const nameServer of [this.#nameServer, ...this.#former]) nameServer.close();
   }
 
   #service(name: string): Promise<Answer<SrvRecord>> {
@@ -172,6 +195,10 @@ export class Resolver {
 /** People write domains in capitals, in their own script or in A-labels; all of that is one domain. */
 function canonical(domain: string): string {
   return domainToASCII(domain.replace(/\.$/, "")) || domain.toLowerCase();
+}
+
+function routesOf(routes: Readonly<Record<string, string>> = {}): ReadonlyMap<string, Target> {
+  return new Map(Object.entries(routes).map(([domain, place]) => [canonical(domain), targetAt(place)]));
 }
 
 function targetAt(place: string): Target {

@@ -34,6 +34,23 @@ export interface TlsContextsOptions {
 interface HostContexts {
   readonly anonymous: SecureContext;
   readonly verifying: SecureContext;
+  /** Tells certificates apart. */
+  readonly fingerprint: string;
+  readonly isExpired: boolean;
+}
+
+/** All that was read at one time. */
+interface Contexts {
+  readonly byName: ReadonlyMap<string, HostContexts>;
+  readonly fallback: HostContexts;
+}
+
+/** Certificates that have been read and are not in use yet. */
+export interface PreparedCertificates {
+  /** The hosts whose certificate is another one than before. */
+  readonly changed: readonly string[];
+  /** Handshakes from now on use what was read. */
+  use(): void;
 }
 
 const SOON_MS = 14 * 86_400_000;
@@ -41,39 +58,51 @@ const SOON_MS = 14 * 86_400_000;
 /** The secure contexts of all hosts, for both roles. */
 export class TlsContexts implements CertificateSource {
   #options: TlsContextsOptions;
-  #contexts: Map<string, HostContexts>;
-  #fallback: HostContexts;
+  #contexts: Contexts;
 
-  private constructor(options: TlsContextsOptions, contexts: Map<string, HostContexts>, fallback: HostContexts) {
+  private constructor(options: TlsContextsOptions, contexts: Contexts) {
     this.#options = options;
     this.#contexts = contexts;
-    this.#fallback = fallback;
   }
 
   /**
-   * Reads all files. Rejects with `MORENDO_CERTIFICATE_MISSING`, `_INVALID` or `_MISMATCH`, naming the host and the file;
-   * what is expired, or not for the host's name, is only warned of.
+   * Reads all files. Rejects with `MORENDO_CERTIFICATE_MISSING`, `_INVALID` or `_MISMATCH`, naming the host and the file,
+   * with a line for each file that will not do; what is expired, or not for the host's name, is only warned of.
    */
   static async load(options: TlsContextsOptions): Promise<TlsContexts> {
-    const { contexts, fallback } = await readAll(options);
-    return new TlsContexts(options, contexts, fallback);
+    return new TlsContexts(options, await readAll(options));
   }
 
   /**
-   * Reads all files again, or those of another configuration. Handshakes from now on use what was read. Rejects as `load`
-   * does, and then everything stays as it was.
+   * Reads all files again, or those of another configuration; nothing changes before they are put to use. Rejects as `load`
+   * does, and with `MORENDO_CERTIFICATE_EXPIRED` when a certificate that was not in use yet has expired.
    */
-  async reload(changes: Partial<Pick<TlsContextsOptions, "hosts" | "trustedRoots">> = {}): Promise<void> {
+  async prepare(
+    changes: Partial<Pick<TlsContextsOptions, "hosts" | "trustedRoots">> = {},
+  ): Promise<PreparedCertificates> {
     const options = { ...this.#options, ...changes };
-    const { contexts, fallback } = await readAll(options);
-    this.#options = options;
-    this.#contexts = contexts;
-    this.#fallback = fallback;
+    const contexts = await readAll(options);
+    const changed = options.hosts.filter(({ name }) => {
+      const before = this.#contexts.byName.get(asciiName(name));
+      return before?.fingerprint !== contexts.byName.get(asciiName(name))?.fingerprint;
+    });
+    const expired = changed.filter(({ name }) => contexts.byName.get(asciiName(name))?.isExpired === true);
+    if (expired.length > 0) {
+      const lines = expired.map(({ name, certificate }) => `the certificate of ${name} in ${certificate} has expired`);
+      throw new MorendoError("MORENDO_CERTIFICATE_EXPIRED", lines.join("\n"));
+    }
+    return {
+      changed: changed.map(({ name }) => name),
+      use: () => {
+        this.#options = options;
+        this.#contexts = contexts;
+      },
+    };
   }
 
   contextFor(serverName: string | undefined, verifiesPeer = false): SecureContext {
-    const found = serverName === undefined ? undefined : this.#contexts.get(asciiName(serverName));
-    const { anonymous, verifying } = found ?? this.#fallback;
+    const found = serverName === undefined ? undefined : this.#contexts.byName.get(asciiName(serverName));
+    const { anonymous, verifying } = found ?? this.#contexts.fallback;
     return verifiesPeer ? verifying : anonymous;
   }
 }
@@ -83,21 +112,38 @@ function asciiName(name: string): string {
   return domainToASCII(name) || name.toLowerCase();
 }
 
-async function readAll(
-  options: TlsContextsOptions,
-): Promise<{ contexts: Map<string, HostContexts>; fallback: HostContexts }> {
-  const roots = await Promise.all(options.trustedRoots.map((path) => readPem(path, "a trusted root")));
-  for (const [index, pem] of roots.entries())
-    parseCertificate(pem, options.trustedRoots[index] ?? "", "a trusted root");
-  const contexts = new Map<string, HostContexts>();
+async function readAll(options: TlsContextsOptions): Promise<Contexts> {
+  const roots: string[] = [];
+  const faults: MorendoError[] = [];
+  const noting = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (thrown) {
+      if (!(thrown instanceof MorendoError)) throw thrown;
+      faults.push(thrown);
+    }
+  };
+  for (const path of options.trustedRoots) {
+    await noting(async () => {
+      const pem = await readPem(path, "a trusted root");
+      parseCertificate(pem, path, "a trusted root");
+      roots.push(pem);
+    });
+  }
+  const byName = new Map<string, HostContexts>();
   let fallback: HostContexts | undefined;
   for (const host of options.hosts) {
-    const context = await readHost(host, roots, options);
-    contexts.set(asciiName(host.name), context);
-    fallback ??= context;
+    await noting(async () => {
+      const context = await readHost(host, roots, options);
+      byName.set(asciiName(host.name), context);
+      fallback ??= context;
+    });
   }
+  const [first] = faults;
+  if (first !== undefined && faults.length === 1) throw first;
+  if (first !== undefined) throw new MorendoError(first.code, faults.map(({ message }) => message).join("\n"));
   if (fallback === undefined) throw new MorendoError("MORENDO_CERTIFICATE_MISSING", "no host has a certificate");
-  return { contexts, fallback };
+  return { byName, fallback };
 }
 
 async function readHost(host: HostCertificate, roots: string[], options: TlsContextsOptions): Promise<HostContexts> {
@@ -113,10 +159,11 @@ async function readHost(host: HostCertificate, roots: string[], options: TlsCont
       `the private key of ${host.name} in ${host.key} does not belong to the certificate in ${host.certificate}`,
     );
   }
-  warnOf(certificate, host, options);
+  const isExpired = warnOf(certificate, host, options);
   try {
     const anonymous = makeContext(certificatePem, keyPem, []);
-    return { anonymous, verifying: roots.length === 0 ? anonymous : makeContext(certificatePem, keyPem, roots) };
+    const verifying = roots.length === 0 ? anonymous : makeContext(certificatePem, keyPem, roots);
+    return { anonymous, verifying, fingerprint: certificate.fingerprint256, isExpired };
   } catch (cause) {
     throw new MorendoError(
       "MORENDO_CERTIFICATE_INVALID",
@@ -176,7 +223,8 @@ function parseKey(pem: string, host: HostCertificate): KeyObject {
   }
 }
 
-function warnOf(certificate: X509Certificate, host: HostCertificate, { clock, log }: TlsContextsOptions): void {
+/** Warns of what is odd about a certificate, and tells whether it has expired. */
+function warnOf(certificate: X509Certificate, host: HostCertificate, { clock, log }: TlsContextsOptions): boolean {
   const left = Date.parse(certificate.validTo) - clock.wallTime();
   const fields = { host: host.name, file: host.certificate, until: certificate.validTo };
   if (left <= 0) log.warn(fields, `the certificate of ${host.name} has expired`);
@@ -184,4 +232,5 @@ function warnOf(certificate: X509Certificate, host: HostCertificate, { clock, lo
   if (certificate.checkHost(host.name) === undefined) {
     log.warn(fields, `the certificate of ${host.name} is not for that name`);
   }
+  return left <= 0;
 }

@@ -80,6 +80,11 @@ export class Accounts implements CredentialSource {
     this.#plain = new PlainVerifier(random);
   }
 
+  /** Passwords that are set from now on cost this many iterations. */
+  set iterations(iterations: number) {
+    this.#iterations = iterations;
+  }
+
   /** Tells whether an account exists (both parts prepared); at once when it is known, otherwise by a promise. */
   exists(local: string, domain: string): boolean | Promise<boolean> {
     return this.#known.get(domain)?.get(local) === true || this.#lookUp(local, domain);

@@ -2,6 +2,7 @@
 // checking them is in module-finder.ts; what a module may do is in loaded-module.ts; what it does is its own business.
 
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
@@ -31,6 +32,27 @@ export interface ModuleInfo {
   readonly registrations: Registrations;
   /** What it did wrong so far. */
   readonly faults: FaultCounts;
+}
+
+/** Which modules there are to be, and with which options. */
+export interface ModuleSettings {
+  readonly entries: readonly string[];
+  readonly options: ModuleOptions;
+}
+
+/** What a change of the configuration did to modules, by their names. */
+export interface ModuleChange {
+  readonly unloaded: readonly string[];
+  readonly reloaded: readonly string[];
+  readonly loaded: readonly string[];
+}
+
+/** What a change is going to do; options are checked ones. */
+interface ChangePlan {
+  /** The last loaded first. */
+  readonly leaving: readonly Loaded[];
+  readonly reloaded: readonly { readonly old: Loaded; readonly options: unknown }[];
+  readonly coming: readonly { readonly found: FoundModule; readonly options: unknown }[];
 }
 
 interface Loaded {
@@ -145,6 +167,45 @@ export class ModuleLoader {
       } catch (thrown) {
         await this.#putBack(old, asError(thrown));
       }
+    });
+  }
+
+  /** Rejects with everything that is wrong with `to`, a line for each, as `change` would; changes nothing. */
+  checkChange(from: ModuleSettings, to: ModuleSettings): Promise<ModuleChange> {
+    return this.#inTurn(async () => this.#summary(await this.#planChange(from, to)));
+  }
+
+  /**
+   * Goes over from one configuration to another while the server runs: unloads the modules whose entries are gone, reloads
+   * those whose options differ, with the code they have, and loads those that are new. Modules that were loaded or unloaded
+   * by hand stay as they are. Rejects as `checkChange` does, and when a module fails to load: then every module is as it was.
+   */
+  change(from: ModuleSettings, to: ModuleSettings): Promise<ModuleChange> {
+    return this.#inTurn(async () => {
+      const plan = await this.#planChange(from, to);
+      const undo: (() => Promise<void>)[] = [];
+      try {
+        for (const old of plan.leaving) {
+          undo.push(() => this.#restore(old));
+          await old.module.unload();
+          this.#remember(old);
+        }
+        for (const { old, options } of plan.reloaded) {
+          undo.push(() => this.#restore(old));
+          await old.module.unload();
+          this.#remember(old);
+          await this.#begin({ found: old.found, options, rank: old.rank }, LOAD_LIMIT_MS);
+        }
+        for (const old of plan.leaving) this.#loaded.delete(old.module.name);
+        for (const { found, options } of plan.coming) {
+          undo.push(() => this.unload(found.definition.name));
+          await this.#begin({ found, options, rank: this.#nextRank++ }, LOAD_LIMIT_MS);
+        }
+      } catch (thrown) {
+        throw await this.#takenBack(asError(thrown), undo);
+      }
+      this.#options = to.options;
+      return this.#summary(plan);
     });
   }
 
@@ -269,6 +330,80 @@ export class ModuleLoader {
     }
     const message = `${failure.message}; the old one is loaded again`;
     throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
+  }
+
+  async #planChange(from: ModuleSettings, to: ModuleSettings): Promise<ChangePlan> {
+    const isGone = (entry: string): boolean => from.entries.includes(entry) && !to.entries.includes(entry);
+    const isLoaded = (entry: string): boolean => this.#byEntry(entry) !== undefined;
+    const leaving = [...this.#loaded.values()].filter(({ found }) => isGone(found.source?.entry ?? "")).reverse();
+    const staying = [...this.#loaded.values()].filter((loaded) => !leaving.includes(loaded));
+    const entries = to.entries.filter((entry) => !from.entries.includes(entry) && !isLoaded(entry));
+    const found = await findModules(entries, this.#places);
+    const names = new Set(staying.map(({ module }) => module.name));
+    const ordered = inOrder(found, names);
+    const faults: string[] = [];
+    for (const { definition } of ordered) names.add(definition.name);
+    for (const { found, module } of staying) {
+      const missing = (found.definition.requires ?? []).filter((name) => !names.has(name));
+      if (missing.length > 0) faults.push(`module "${module.name}" requires ${quoted(missing)}, which is not to stay`);
+    }
+    const noting = (definition: ModuleDefinition): unknown => {
+      try {
+        return checkOptions(definition, to.options[definition.name] ?? {});
+      } catch (thrown) {
+        faults.push(asError(thrown).message);
+        return undefined;
+      }
+    };
+    const coming = ordered.map((one) => ({ found: one, options: noting(one.definition) }));
+    const reloaded = staying
+      .filter(({ module: { name } }) => !isDeepStrictEqual(from.options[name] ?? {}, to.options[name] ?? {}))
+      .map((old) => ({ old, options: noting(old.found.definition) }));
+    if (faults.length > 0) throw new MorendoError("MORENDO_MODULE_OPTIONS", faults.join("\n"));
+    const plan = { leaving, reloaded, coming };
+    const { state } = this.#surroundings.lifecycle;
+    if (state !== "running" && [leaving, reloaded, coming].some(({ length }) => length > 0)) {
+      throw new MorendoError("MORENDO_MODULE_STATE", `modules cannot be changed while the server is ${state}`);
+    }
+    return plan;
+  }
+
+  #summary({ leaving, reloaded, coming }: ChangePlan): ModuleChange {
+    return {
+      unloaded: leaving.map(({ module }) => module.name),
+      reloaded: reloaded.map(({ old }) => old.module.name),
+      loaded: coming.map(({ found }) => found.definition.name),
+    };
+  }
+
+  /** Puts a module back as it was, in its place. */
+  async #restore({ found, options, rank, module }: Loaded): Promise<void> {
+    const present = this.#loaded.get(module.name);
+    if (present !== undefined && present.module !== module) await present.module.unload();
+    await this.#begin({ found, options, rank }, LOAD_LIMIT_MS);
+  }
+
+  /** Takes the steps of a change back, the last first, and returns the error that tells of it. */
+  async #takenBack(failure: Error, undo: readonly (() => Promise<void>)[]): Promise<MorendoError> {
+    const lost: string[] = [];
+    for (const one of [...undo].reverse()) {
+      try {
+        await one();
+      } catch (thrown) {
+        lost.push(asError(thrown).message);
+      }
+    }
+    // The order of loading is the order of what modules require, and what was put back may have come out of it.
+    this.#loaded = new Map([...this.#loaded].sort(([, a], [, b]) => a.rank - b.rank));
+    if (lost.length === 0) return new MorendoError("MORENDO_MODULE_FAILED", failure.message, { cause: failure });
+    const message = `${failure.message}; not everything could be put back: ${lost.join("; ")}`;
+    this.#surroundings.log.error({ err: failure }, message);
+    return new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
+  }
+
+  #byEntry(entry: string): Loaded | undefined {
+    for (const loaded of this.#loaded.values()) if (loaded.found.source?.entry === entry) return loaded;
+    return undefined;
   }
 
   #mustServe(what: string): void {

@@ -51,6 +51,8 @@ export interface Parts {
   readonly c2s: C2s;
   readonly traffic: Traffic;
   readonly suspending: Suspending;
+  /** The values of the configuration have changed: what parts have computed from them is computed anew. */
+  reconfigured(): void;
 }
 
 /** What the parts are made of. */
@@ -118,6 +120,7 @@ export function joinParts(tools: PartsOptions): Parts {
     random,
     changed: (change) => notifications.notify("roster/changed", change),
   });
+  const resolver = new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random });
   const s2s: S2s = new S2s({
     config: config.s2s,
     hosts,
@@ -127,7 +130,7 @@ export function joinParts(tools: PartsOptions): Parts {
     steadyWheel: wheel,
     log: log.child({ part: "s2s" }),
     network,
-    resolver: new Resolver({ config: config.dns, routes: config.s2s.routes, clock, random }),
+    resolver,
     certificates,
     obligations,
     dialbackSecret: tools.secret,
@@ -180,7 +183,9 @@ export function joinParts(tools: PartsOptions): Parts {
   });
   const c2s: C2s = new C2s({
     config: config.c2s,
-    batch: config.shutdown.batch,
+    get batch() {
+      return config.shutdown.batch;
+    },
     hosts,
     network,
     certificates,
@@ -196,12 +201,11 @@ export function joinParts(tools: PartsOptions): Parts {
     sessionBound: (session) => notifications.notify("session/bound", session),
     sessionReachable: (session) => notifications.notify("session/available", session),
     keeping: {
-      ...(config.shutdown.resumable === "keep"
-        ? {}
-        : {
-            parting: (session: Session, reason: string) =>
-              partSession({ hooks, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason }),
-          }),
+      get parting() {
+        if (config.shutdown.resumable === "keep") return undefined;
+        return (session: Session, reason: string) =>
+          partSession({ hooks, wheel, log, limitMs: config.c2s.close_timeout }, { session, reason });
+      },
       returned: async (session, stanza) => {
         await hooks.run("presence/sent", { session, stanza, again: true });
       },
@@ -213,7 +217,9 @@ export function joinParts(tools: PartsOptions): Parts {
   });
   const suspending = new Suspending({
     config: config.suspend,
-    batch: config.shutdown.batch,
+    get batch() {
+      return config.shutdown.batch;
+    },
     clock,
     log,
     lifecycle,
@@ -223,7 +229,26 @@ export function joinParts(tools: PartsOptions): Parts {
     wheel: pausedWheel,
     steadyWheel: wheel,
   });
-  return { hooks, accounts, rosters, sessions, notifications, modules, router, s2s, c2s, traffic, suspending };
+  const reconfigured = (): void => {
+    accounts.iterations = config.auth.iterations;
+    resolver.reconfigure({ config: config.dns, routes: config.s2s.routes });
+    c2s.reconfigured();
+    s2s.reconfigured();
+  };
+  return {
+    hooks,
+    accounts,
+    rosters,
+    sessions,
+    notifications,
+    modules,
+    router,
+    s2s,
+    c2s,
+    traffic,
+    suspending,
+    reconfigured,
+  };
 }
 
 /** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */

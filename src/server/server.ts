@@ -2,6 +2,7 @@
 // pipeline. No part knows more of the others than it is handed here; this file contains no protocol.
 
 import { join } from "node:path";
+import { LiveConfig } from "../config/changes.ts";
 import type { Config } from "../config/schema.ts";
 import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
 import type { Jid } from "../jid/jid.ts";
@@ -31,6 +32,7 @@ import { planOf } from "./phase-plan.ts";
 import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
 import { planShutdown, type ShutdownPlan } from "./plan.ts";
 import { countForPlan } from "./plan-numbers.ts";
+import { Reloading, type ReloadPart, type ReloadResult } from "./reloading.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalStatus } from "./s2s/journal.ts";
@@ -133,9 +135,15 @@ export class Server {
   /** What the start is to end in, if it is not to let everybody in. */
   #startsSuspended: SuspendRequest | undefined;
 
+  #live: LiveConfig;
+  #reloading: Reloading | undefined;
+  #reloadParts: ReloadPart[] = [];
+
   constructor(options: ServerOptions) {
-    const { config, log } = options;
-    this.#options = options;
+    const { log } = options;
+    this.#live = new LiveConfig(options.config);
+    const config = this.#live.current;
+    this.#options = { ...options, config };
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#log = log;
@@ -146,7 +154,11 @@ export class Server {
     this.#handover = new Handover({
       clock: this.#clock,
       log,
-      limits: { whole: config.restart.timeout },
+      limits: {
+        get whole() {
+          return config.restart.timeout;
+        },
+      },
       ...(spawnSuccessor === undefined ? {} : { spawn: spawnSuccessor }),
     });
     this.lifecycle = new Lifecycle<PhaseName>({
@@ -155,8 +167,12 @@ export class Server {
       clock: this.#clock,
       random: this.#random,
       log,
-      budgetMs: config.shutdown.deadline,
-      hurryMs: config.shutdown.hurry,
+      get budgetMs() {
+        return config.shutdown.deadline;
+      },
+      get hurryMs() {
+        return config.shutdown.hurry;
+      },
       // A successor that never served has gone down in nobody's eyes.
       ...(reportDir === false ? {} : { reportDir: () => (this.isSuperfluous ? undefined : reportDir) }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
@@ -200,6 +216,8 @@ export class Server {
     if (parts === undefined) {
       return { ok: false, step: "refused", why: `the server is ${this.lifecycle.state}`, stderrTail: "" };
     }
+    // What is half way to another configuration is nothing to hand over.
+    await this.#reloading?.idle();
     const { lifecycle } = this;
     const handover = this.#handover;
     const passable = this.#options.alongside?.passable ?? [];
@@ -214,6 +232,30 @@ export class Server {
   /** Goes on after `suspend`: see `Lifecycle.resume`. */
   resume(request: ResumeRequest): Promise<ResumeResult> {
     return this.lifecycle.resume(request);
+  }
+
+  /**
+   * Takes another configuration in while the server runs: certificates, bounds, rights, modules and their options, all of it
+   * or nothing; options that need a new process are only named in the result. Connections live on. What is asked for while
+   * another reload is under way waits for its turn. Rejects, with everything as before, with a ConfigError that lists all
+   * problems, with `MORENDO_STOPPING` when the server does not serve, and with `MORENDO_RESTARTING` during a restart.
+   */
+  async reload(next: Config): Promise<ReloadResult> {
+    if (this.#reloading === undefined) {
+      const message = `the configuration cannot be reloaded: the server is ${this.lifecycle.state}`;
+      throw new MorendoError("MORENDO_STOPPING", message);
+    }
+    return await this.#reloading.run(next);
+  }
+
+  /** Makes something outside the server a part of every reload. */
+  alsoReload(part: ReloadPart): void {
+    this.#reloadParts.push(part);
+  }
+
+  /** The configuration in force: its values change with every reload. */
+  get config(): Config {
+    return this.#live.current;
   }
 
   /** The process that has taken over from this one, if one has. */
@@ -417,6 +459,7 @@ export class Server {
       previousReport,
     });
     this.#parts = parts;
+    this.#reloading = this.#reloadingOf(parts, certificates);
     if (this.#startsSuspended !== undefined) parts.suspending.begin(this.#startsSuspended);
     if (signal.aborted) return;
 
@@ -500,6 +543,31 @@ export class Server {
       this.#unloading = modules.unloadAll(() => Math.max(0, context.remaining() - reserve));
     }
     return this.#unloading;
+  }
+
+  #reloadingOf(parts: Parts, certificates: CertificateSource): Reloading {
+    let changedCertificates: readonly string[] = [];
+    const tools = { clock: this.#clock, random: this.#random, log: this.#log };
+    this.#reloadParts.unshift({
+      prepare: async (next) => {
+        if (!(certificates instanceof TlsContexts)) return () => undefined;
+        const hosts = await certificateFiles({ data: this.config.data, hosts: this.#live.hostsWith(next) }, tools);
+        const prepared = await certificates.prepare({ hosts, trustedRoots: next.s2s.trusted_roots });
+        changedCertificates = prepared.changed;
+        return () => prepared.use();
+      },
+    });
+    return new Reloading({
+      live: this.#live,
+      modules: parts.modules,
+      hasOwnModules: this.#options.modules === undefined,
+      parts: this.#reloadParts,
+      changedCertificates: () => changedCertificates,
+      reconfigured: () => parts.reconfigured(),
+      state: () => this.lifecycle.state,
+      isRestarting: () => this.#handover.step !== undefined || this.passedTo !== undefined,
+      log: this.#log,
+    });
   }
 
   #readPreviousReport(): DrainReport | undefined {

@@ -86,6 +86,42 @@ const LOGIN_ELEMENTS = 4;
 const LOGIN_DEPTH = 16;
 const LOGIN_ATTRIBUTES = 32;
 
+/** The bounds of a connection, before and after its login. */
+function boundsOf(config: Config["c2s"]): Pick<C2sContext, "loginLimits" | "limits"> {
+  return {
+    loginLimits: {
+      maxStanzaBytes: Math.min(config.max_login_size, config.max_stanza_size),
+      maxDepth: Math.min(LOGIN_DEPTH, config.max_depth),
+      maxAttributes: Math.min(LOGIN_ATTRIBUTES, config.max_attributes),
+      rate: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.rate),
+      burst: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.burst),
+    },
+    limits: {
+      maxStanzaBytes: config.max_stanza_size,
+      maxDepth: config.max_depth,
+      maxAttributes: config.max_attributes,
+      rate: config.rate,
+      burst: config.burst,
+    },
+  };
+}
+
+function sessionBoundsOf(config: Config["c2s"]): SessionBounds {
+  return {
+    maxUnread: config.max_unread,
+    stallTimeoutMs: config.stall_timeout,
+    closeTimeoutMs: config.close_timeout,
+    maxUnacked: config.sm_max_queue,
+    maxUnackedSize: config.sm_max_queue_size,
+    ackTimeoutMs: config.sm_ack_timeout,
+  };
+}
+
+type SessionBounds = Pick<
+  SessionSurroundings,
+  "maxUnread" | "stallTimeoutMs" | "closeTimeoutMs" | "maxUnacked" | "maxUnackedSize" | "ackTimeoutMs"
+>;
+
 /** The client listeners and connections. */
 export class C2s {
   #options: C2sOptions;
@@ -121,20 +157,7 @@ export class C2s {
     this.#limits = new ConnectionLimits(config);
     this.#context = {
       ...options,
-      loginLimits: {
-        maxStanzaBytes: Math.min(config.max_login_size, config.max_stanza_size),
-        maxDepth: Math.min(LOGIN_DEPTH, config.max_depth),
-        maxAttributes: Math.min(LOGIN_ATTRIBUTES, config.max_attributes),
-        rate: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.rate),
-        burst: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.burst),
-      },
-      limits: {
-        maxStanzaBytes: config.max_stanza_size,
-        maxDepth: config.max_depth,
-        maxAttributes: config.max_attributes,
-        rate: config.rate,
-        burst: config.burst,
-      },
+      ...boundsOf(config),
       tls: { role: "server", certificates: options.certificates, requestCertificate: false },
       moduleFeatures: () => options.moduleFeatures(),
       refusal: () => this.#refusal,
@@ -164,6 +187,16 @@ export class C2s {
     this.#surroundings = this.#surroundingsOf(options, traffic);
   }
 
+  /**
+   * The values of the configuration have changed. Connections and sessions keep the bounds on what they send and on what
+   * waits for them as they were at their beginning, so that a lower one closes nobody; new ones have the new bounds.
+   */
+  reconfigured(): void {
+    const { config } = this.#options;
+    this.#context = { ...this.#context, ...boundsOf(config) };
+    this.#surroundings = { ...this.#surroundings, ...sessionBoundsOf(config) };
+  }
+
   /** How many connections there are, logged in or not. */
   get connections(): number {
     return this.#streams.size;
@@ -189,6 +222,11 @@ export class C2s {
   /** Tells whether a session can be resumed. */
   isResumable(session: unknown): boolean {
     return session instanceof ClientSession && session.resumable;
+  }
+
+  /** Tells whether a session waits for its client. */
+  isHibernating(session: unknown): boolean {
+    return session instanceof ClientSession && session.hibernating;
   }
 
   /** The addresses listened on. */
@@ -616,12 +654,7 @@ export class C2s {
       delivered: traffic.toClients,
       clock,
       wheel,
-      maxUnread: config.max_unread,
-      stallTimeoutMs: config.stall_timeout,
-      closeTimeoutMs: config.close_timeout,
-      maxUnacked: config.sm_max_queue,
-      maxUnackedSize: config.sm_max_queue_size,
-      ackTimeoutMs: config.sm_ack_timeout,
+      ...sessionBoundsOf(config),
       undeliverable: (stanza) => router.route(stanza),
       copiesOf: (stanza) => router.copiesOf(stanza),
       reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),

@@ -16,7 +16,7 @@ export interface Keeping {
    * Tells contacts that the session is gone; resolves to whether it may go on. Never rejects. Where there is no such
    * function, contacts hear nothing, and every session may go on.
    */
-  parting?(session: ClientSession, reason: string): Promise<boolean>;
+  readonly parting?: ((session: ClientSession, reason: string) => Promise<boolean>) | undefined;
   /** The client is back: its contacts hear `presence`, and their presence comes to it again. Never rejects. */
   returned(session: ClientSession, presence: Stanza): Promise<void>;
 }

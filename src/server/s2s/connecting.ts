@@ -35,16 +35,17 @@ export async function connectInTime(
   }
 }
 
-/** Returns how s2s puts XML streams on transports, with the configured bounds. */
+/** Returns how s2s puts XML streams on transports, each with the bounds that are configured when it begins. */
 export function streamOpener(clock: Clock, config: Config["s2s"]): OpenStream {
-  const limits = {
-    maxStanzaBytes: config.max_stanza_size,
-    maxDepth: config.max_depth,
-    maxAttributes: config.max_attributes,
-    rate: config.rate,
-    burst: config.burst,
+  return (transport, handler) => {
+    const limits = {
+      maxStanzaBytes: config.max_stanza_size,
+      maxDepth: config.max_depth,
+      maxAttributes: config.max_attributes,
+      rate: config.rate,
+      burst: config.burst,
+    };
+    const closeTimeoutMs = config.close_timeout;
+    return createXmlStream({ transport, clock, contentNamespace: NS.server, limits, closeTimeoutMs, handler });
   };
-  const closeTimeoutMs = config.close_timeout;
-  return (transport, handler) =>
-    createXmlStream({ transport, clock, contentNamespace: NS.server, limits, closeTimeoutMs, handler });
 }

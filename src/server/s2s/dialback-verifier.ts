@@ -28,6 +28,11 @@ export class DialbackVerifier {
     this.#gate = new DialGate(context.config.max_dials, context.wheel);
   }
 
+  /** The configuration has changed. */
+  reconfigured(): void {
+    this.#gate.max = this.#context.config.max_dials;
+  }
+
   /**
    * Resolves to whether the key is valid, or to why that could not be found out. Never rejects for what a peer does;
    * breaks off when `signal` aborts.

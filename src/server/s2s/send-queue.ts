@@ -16,6 +16,12 @@ export class SendQueue {
     this.#maxSize = maxSize;
   }
 
+  /** Other bounds from now on; what waits already stays. */
+  setBounds(maxCount: number, maxSize: number): void {
+    this.#maxCount = maxCount;
+    this.#maxSize = maxSize;
+  }
+
   get length(): number {
     return this.#items.length - this.#head;
   }

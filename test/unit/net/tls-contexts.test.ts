@@ -49,10 +49,10 @@ describe("the certificates of the hosts", () => {
   it("are read again by reload, all or none", async () => {
     const contexts = await load([{ name: "a.test", certificate: a.chain, key: a.key }]);
     const before = contexts.contextFor("a.test");
-    await contexts.reload();
+    (await contexts.prepare()).use();
     const after = contexts.contextFor("a.test");
     assert.notEqual(after, before);
-    await assert.rejects(contexts.reload({ trustedRoots: [join(folder, "nowhere.pem")] }), {
+    await assert.rejects(contexts.prepare({ trustedRoots: [join(folder, "nowhere.pem")] }), {
       code: "MORENDO_CERTIFICATE_MISSING",
     });
     assert.equal(contexts.contextFor("a.test"), after);
