@@ -135,6 +135,7 @@ export class Journal {
       await store.put(JOURNAL_HEAD, ["epoch"], epoch);
       await store.flushed();
       this.#epoch = epoch;
+      if (this.#isClosed) return;
       this.#sweep = wheel.add(SWEEP_MS, () => this.#expire());
     } catch (thrown) {
       log.error({ err: asError(thrown) }, "s2s: the journal cannot be used");

@@ -149,8 +149,8 @@ export class S2s {
         option: "s2s.listen",
       })),
     );
-    await this.#journal?.open();
     this.#sweep = this.#context.wheel.add(SWEEP_MS, () => this.#forgetIdleLinks());
+    await this.#journal?.open();
   }
 
   /**
@@ -322,8 +322,8 @@ export class S2s {
       const late = this.#options.clock.sleep(ms, limit.signal);
       await Promise.race([journal.settled(), late]);
       limit.abort();
-      journal.close();
     }
+    journal?.close();
     this.destroy();
   }
 
