@@ -10,6 +10,7 @@ import {
   type FormField,
   type FormValues,
   type Jid,
+  type LifecycleState,
   type ModuleApi,
   resultElement,
   Stanza,
@@ -101,6 +102,11 @@ export class Admin {
     this.#api = api;
     this.jid = jid;
     this.host = host;
+  }
+
+  /** Where the server is in its life. */
+  get state(): LifecycleState {
+    return this.#api.state;
   }
 
   /** Asks for an operation; resolves to its result, or to the error for the asker. */

@@ -1,7 +1,14 @@
 // The life of the server: shutdown and restart as XEP-0133 has them (§4.30, §4.31), and what Morendo can do beyond that
 // with commands of its own.
 
-import { type CommandAnswer, type FormField, type FormValues, StanzaError, z } from "../../src/module.ts";
+import {
+  type CommandAnswer,
+  type CommandNote,
+  type FormField,
+  type FormValues,
+  StanzaError,
+  z,
+} from "../../src/module.ts";
 import { type Admin, type AdminCommand, completedOwn, done, own, ownForm, standard, standardForm } from "./admin.ts";
 
 /** When (XEP-0133 §4.31); left out, at once. */
@@ -23,10 +30,16 @@ const DELAY: FormField = {
 const ANNOUNCEMENT: FormField = { name: "announcement", type: "text-multi", label: "What users are told" };
 const REASON: FormField = { name: "reason", type: "text-single", label: "The reason, for users and for the report" };
 
+const failed = z.array(z.object({ name: z.string(), error: z.string() }));
 const cancelled = z.union([
-  z.object({ cancelled: z.literal(true), failed: z.array(z.object({ name: z.string(), error: z.string() })) }),
+  z.object({ cancelled: z.literal(true), failed }),
   z.object({ cancelled: z.literal(false), why: z.string() }),
 ]);
+const resumed = z.union([
+  z.object({ resumed: z.literal(true), failed }),
+  z.object({ resumed: z.literal(false), why: z.string() }),
+]);
+const suspended = z.object({ suspended: z.boolean(), why: z.string().optional() });
 
 const restarted = z.object({ restarted: z.boolean(), why: z.string().optional() });
 
@@ -59,8 +72,46 @@ export const lifeCycleCommands: readonly AdminCommand[] = [
       if (result instanceof StanzaError) return result;
       const outcome = cancelled.parse(result);
       if (!outcome.cancelled) return { notes: [{ type: "error", text: `Not cancelled: ${outcome.why}.` }] };
-      const failed = outcome.failed.map(({ name, error }) => ({ type: "warn" as const, text: `${name}: ${error}` }));
-      return { notes: [{ type: "info", text: "Cancelled: the service stays up." }, ...failed] };
+      return { notes: [{ type: "info", text: "Cancelled: the service stays up." }, ...failures(outcome.failed)] };
+    },
+  },
+  {
+    node: own("suspend"),
+    name: "Suspend the Service",
+    needs: ["suspend"],
+    form: ownForm("Suspending the service", [
+      {
+        name: "mode",
+        type: "list-single",
+        label: "How",
+        options: [
+          {
+            value: "hold",
+            label: "Hold: connections stay, and nothing is read or written, not even a command to resume",
+          },
+          { value: "refuse", label: "Refuse: nobody new is let in" },
+        ],
+      },
+      REASON,
+    ]),
+    run(admin, values) {
+      if (admin.state !== "running") return new StanzaError("unexpected-request", `the service is ${admin.state}`);
+      const mode = values.text("mode");
+      const args = { ...reasonOf(values), ...(mode === "" ? {} : { mode }) };
+      return { ...done("The service is being suspended."), afterwards: () => suspend(admin, args) };
+    },
+  },
+  {
+    node: own("resume"),
+    name: "Resume the Service",
+    needs: ["resume"],
+    form: ownForm("Resuming the service", [REASON]),
+    async run(admin, values) {
+      const result = await admin.ask("resume", reasonOf(values));
+      if (result instanceof StanzaError) return result;
+      const outcome = resumed.parse(result);
+      if (!outcome.resumed) return { notes: [{ type: "error", text: `Not resumed: ${outcome.why}.` }] };
+      return { notes: [{ type: "info", text: "The service goes on." }, ...failures(outcome.failed)] };
     },
   },
   {
@@ -105,6 +156,22 @@ async function restart(admin: Admin, args: object): Promise<CommandAnswer> {
     }
   });
   return done("The restart has begun.");
+}
+
+/** Nobody can be answered while the service holds; that it does not is told by a message. */
+async function suspend(admin: Admin, args: object): Promise<void> {
+  const result = await admin.ask("suspend", args);
+  if (result instanceof StanzaError) {
+    admin.tell(`The service was not suspended: ${result.text ?? result.condition}`);
+    return;
+  }
+  const outcome = suspended.parse(result);
+  if (!outcome.suspended) admin.tell(`The service was not suspended: ${outcome.why}`);
+}
+
+/** Those who could not take back what they had done. */
+function failures(participants: z.output<typeof failed>): CommandNote[] {
+  return participants.map(({ name, error }) => ({ type: "warn", text: `${name}: ${error}` }));
 }
 
 /** When to go down, and what to tell of it. */

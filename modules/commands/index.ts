@@ -187,6 +187,8 @@ class Commands {
       return commandElement(session, "executing");
     }
     this.#sessions.end(session);
+    // By then the answer is written: a stream's output goes out at the end of the event loop's turn.
+    if (answer.afterwards !== undefined) void this.#api.clock.turn().then(() => answer.afterwards?.());
     return commandElement(session, "completed", answer);
   }
 }

@@ -33,6 +33,11 @@ export interface CommandResult {
   readonly notes?: readonly CommandNote[];
   /** What it has to show, such as a `resultElement`. */
   readonly payload?: readonly Element[];
+  /**
+   * Called once the answer has been handed over: for what ends, or stops, the very stream that it goes by. What it throws or
+   * rejects with is logged.
+   */
+  afterwards?(): void | Promise<void>;
 }
 
 /** What a command answers: the next form, its end, or an error. */
@@ -79,8 +84,18 @@ export function guardedCommand(command: AdHocCommand, faults: Faults): AdHocComm
       return broken(thrown);
     }
   };
-  const guardedAnswer = (answer: CommandAnswer): CommandAnswer =>
-    "submit" in answer ? { ...answer, submit: (values) => guarded(() => answer.submit(values)) } : answer;
+  const guardedAnswer = (answer: CommandAnswer): CommandAnswer => {
+    if ("submit" in answer) return { ...answer, submit: (values) => guarded(() => answer.submit(values)) };
+    if (!("afterwards" in answer)) return answer;
+    const afterwards = async (): Promise<void> => {
+      try {
+        await answer.afterwards?.();
+      } catch (thrown) {
+        faults.failed(what, thrown);
+      }
+    };
+    return { ...answer, afterwards };
+  };
   return {
     node,
     name,

@@ -15,6 +15,8 @@ const EVERYTHING = [
   "stop",
   "cancel",
   "restart",
+  "suspend",
+  "resume",
   "announce",
   "session.list",
   "session.end",
@@ -264,6 +266,25 @@ describe("admin", () => {
     host.outcome = () => ok({ cancelled: true, failed: [{ name: "x", error: "stuck" }] });
     assert.match(await run(`${OWN}cancel`, { reason: "found it" }), /stays up.<\/note><note type="warn">x: stuck/);
     assert.deepEqual(host.performed.at(-1)?.args, { reason: "found it" });
+  });
+
+  it("suspends after the answer, and tells of a failure", async () => {
+    host.outcome = () => ok({ suspended: false, outcome: "timed-out", why: "somebody was late" });
+    const answer = await run(`${OWN}suspend`, { mode: "refuse", reason: "a move" });
+    assert.match(
+      answer,
+      /completed"><note type="info">The service is being suspended.*<message .*not suspended: somebody was late/,
+    );
+    assert.deepEqual(host.performed[0]?.args, { mode: "refuse", reason: "a move" });
+    host.state = "suspended";
+    assert.match(await run(`${OWN}suspend`, {}), /<unexpected-request /);
+  });
+
+  it("resumes", async () => {
+    host.outcome = () => ok({ resumed: true, failed: [] });
+    assert.match(await run(`${OWN}resume`, {}), /<note type="info">The service goes on/);
+    host.outcome = () => ok({ resumed: false, why: "it is running" });
+    assert.match(await run(`${OWN}resume`, {}), /<note type="error">Not resumed: it is running/);
   });
 
   it("tells the status field by field", async () => {

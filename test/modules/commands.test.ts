@@ -291,6 +291,23 @@ describe("commands", () => {
     assert.match(await run(`${session} action="cancel"`), /canceled/);
   });
 
+  it("does what would end the asker's stream after the answer", async () => {
+    let done = 0;
+    const start = (): CommandAnswer => ({
+      notes: [{ type: "info", text: "now" }],
+      afterwards: () => {
+        assert.match(romeo.take().join(""), /completed"><note type="info">now/);
+        done++;
+        throw new Error("not that");
+      },
+    });
+    const command = { node: "after", name: "After", allowed: () => true, start };
+    await host.install(defineModule({ name: "after", load: (api) => api.command(command) }));
+    await run('node="after"');
+    assert.equal(done, 1);
+    assert.deepEqual(host.loader.faults().after, { 'failed at command "after"': 1 });
+  });
+
   it("lets the close of sessions wait for answers that are under way", async () => {
     await run('node="slow"');
     const { participant } =
