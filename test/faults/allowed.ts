@@ -23,12 +23,5 @@ export const LOST_THOUGH_JOURNALED: ReadonlySet<Way> = new Set(
   [...LOST_BY_KILL].filter((way) => way !== "to another server"),
 );
 
-/** How often a kill may double a message, beside the times at which its sender wrote it again. */
-export const DOUBLED_BY_KILL: ReadonlyMap<Way, number> = new Map<Way, number>([
-  // Handed over, and the kill came before that it had been was on the disk.
-  ["to offline storage", 1],
-  // Arrived, and the kill came before that it had been was on the disk: sent again with the same id.
-  ["to another server", 1],
-  ["to a session with acknowledgements", 1],
-  ["to a session without", 1],
-]);
+/** Of which a kill may make one more, because it came before "it is there" was on the disk. It has its original id. */
+export const DOUBLED_BY_KILL: ReadonlySet<Way> = new Set<Way>(["to offline storage", "to another server"]);

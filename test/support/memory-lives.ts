@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { MemoryStore } from "../../src/store/memory.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
-import { MemoryNetwork } from "../../src/testing/memory-network.ts";
+import { MemoryNetwork, type MemoryNetworkOptions } from "../../src/testing/memory-network.ts";
 import type { RawClient, RawClientOptions } from "../../src/testing/raw-client.ts";
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../src/testing/scripted-peer.ts";
 import { startServer, type TestConfig, type TestServer } from "../../src/testing/start-server.ts";
@@ -12,13 +12,16 @@ import type { Element } from "../../src/xml/element.ts";
 
 type Options = NonNullable<Parameters<typeof startServer>[1]>;
 
+type Wire = Omit<MemoryNetworkOptions, "clock">;
+
 /** A server that lives several times. */
 export class MemoryLives {
   clock = new ManualClock();
   disk = new MemoryStore();
   /** The other servers as they are now: after a crash there are new ones with the same names and scripts. */
   peers: ScriptedPeer[] = [];
-  #network = new MemoryNetwork({ clock: this.clock });
+  #network: MemoryNetwork;
+  #wire: Wire;
   #config: TestConfig;
   #options: Options;
   #running: TestServer | undefined;
@@ -26,9 +29,12 @@ export class MemoryLives {
   #gone: ScriptedPeer[] = [];
   #isFilled = false;
 
-  constructor(config: TestConfig, options: Options) {
+  /** `wire` is how connections are: without delay unless told. */
+  constructor(config: TestConfig, options: Options, wire: Wire = {}) {
     this.#config = config;
     this.#options = options;
+    this.#wire = wire;
+    this.#network = new MemoryNetwork({ ...wire, clock: this.clock });
   }
 
   get server(): TestServer {
@@ -65,7 +71,7 @@ export class MemoryLives {
     this.disk = this.disk.afterCrash();
     this.#running = undefined;
     this.clock = new ManualClock(this.clock.wallTime() + downMs);
-    this.#network = new MemoryNetwork({ clock: this.clock });
+    this.#network = new MemoryNetwork({ ...this.#wire, clock: this.clock });
     this.#gone.push(...this.peers);
     this.peers = [];
     for (const index of this.#made.keys()) await this.#startPeer(index);
