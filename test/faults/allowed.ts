@@ -23,5 +23,10 @@ export const LOST_THOUGH_JOURNALED: ReadonlySet<Way> = new Set(
   [...LOST_BY_KILL].filter((way) => way !== "to another server"),
 );
 
-/** Of which a kill may make one more, because it came before "it is there" was on the disk. It has its original id. */
-export const DOUBLED_BY_KILL: ReadonlySet<Way> = new Set<Way>(["to offline storage", "to another server"]);
+/** Of which each kill may make one more, with its original id: it came before "it is there" was said, or on the disk. */
+export const DOUBLED_BY_KILL: ReadonlySet<Way> = new Set<Way>([
+  "to offline storage",
+  "to another server",
+  // Read by the client, and not acknowledged when the kill came.
+  "to a session with acknowledgements",
+]);
