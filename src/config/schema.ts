@@ -164,6 +164,8 @@ const PHASE_OPTIONS = ["stop_accepting", "close_sessions", "server_stopping", "d
 const shutdown = z
   .strictObject({
     deadline: duration("25s"),
+    /** How long everything is still served, before that, at a stop that is not asked for with another delay. */
+    delay: duration("0s"),
     /** What the second signal leaves of the budget. */
     hurry: duration("2s"),
     /** How long past the deadline the watchdog waits before it kills the process. */

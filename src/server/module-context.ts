@@ -30,6 +30,9 @@ export function moduleContext(
     phase,
     cause,
     reason,
+    get announcement() {
+      return context.announcement;
+    },
     signal,
     get deadline() {
       return context.deadline;

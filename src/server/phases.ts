@@ -4,8 +4,9 @@
 /** The phases in the order in which they run. */
 export const PHASES = [
   /**
-   * Everybody is told that the server will go down and how much time there is, while everything is still served. It ends
-   * when the announced time is over or nobody is left.
+   * The delay of a stop that has one: everything is still served, and the server says that it is not ready. With an
+   * announcement everybody is told that the server will go down and how much time there is, and it ends early when nobody is
+   * left. All who take part begin at once; at its end their signals abort, and whoever is still under way counts as done.
    */
   "announce",
   /**

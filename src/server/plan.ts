@@ -21,7 +21,7 @@ export interface PlannedParticipant {
 /** One phase as it would run. */
 export interface PlannedPhase {
   readonly name: PhaseName;
-  /** Runs only when a request asks for it. */
+  /** Runs only when a request asks for it, or when there is a delay for it. */
   readonly optional: boolean;
   /** Whether the run can still be cancelled while this phase runs. */
   readonly cancellable: boolean;
@@ -59,6 +59,8 @@ export interface ShutdownPlan {
   readonly version: 1;
   readonly state: LifecycleState;
   readonly budgetMs: number;
+  /** How long everything is still served before that, in the phase `announce`. */
+  readonly delayMs: number;
   readonly phases: readonly PlannedPhase[];
   readonly numbers: PlanNumbers;
   readonly estimate: PlanEstimate;
@@ -69,6 +71,7 @@ export interface PlanInput {
   readonly state: LifecycleState;
   readonly plan: readonly PhasePlan<PhaseName>[];
   readonly budgetMs: number;
+  readonly delayMs: number;
   readonly participants: (phase: PhaseName) => readonly Participant<PhaseName>[];
   readonly numbers: PlanNumbers;
   /** The report of the last run, if there is one. */
@@ -78,10 +81,11 @@ export interface PlanInput {
 const COUNTED = ["answered", "unanswered", "cut", "hibernating", "kept"] as const satisfies (keyof ClosedSessions)[];
 const GROUPS: readonly When[] = ["before", "during", "after"];
 
-/** Returns the plan of a stop without the optional phases. */
-export function planShutdown({ state, plan, budgetMs, participants, numbers, previous }: PlanInput): ShutdownPlan {
-  const wanted = plan.filter(({ optional }) => optional !== true);
-  const budget = new Budget({ clock: standingClock, totalMs: budgetMs, plan: wanted });
+/** Returns the plan of a stop with the configured delay, and without the other optional phases. */
+export function planShutdown(input: PlanInput): ShutdownPlan {
+  const { state, plan, budgetMs, delayMs, participants, numbers, previous } = input;
+  const wanted = plan.filter(({ optional, isDelay }) => optional !== true || (isDelay === true && delayMs > 0));
+  const budget = new Budget({ clock: standingClock, totalMs: budgetMs, plan: wanted, delayMs });
   const pointOfNoReturn = plan.findIndex(({ name }) => name === POINT_OF_NO_RETURN);
   const phases = plan.map(({ name, floorMs, ceilingMs, optional = false }, index): PlannedPhase => {
     const all = participants(name).map(({ name: who, when = "during", timeoutMs }): PlannedParticipant => {
@@ -98,7 +102,7 @@ export function planShutdown({ state, plan, budgetMs, participants, numbers, pre
     };
   });
   const estimate = estimateOf(phases, budget.latest(), numbers, previous);
-  return { version: 1, state, budgetMs, phases, numbers, estimate };
+  return { version: 1, state, budgetMs, delayMs, phases, numbers, estimate };
 }
 
 function estimateOf(
@@ -111,7 +115,11 @@ function estimateOf(
   const run = `the ${previous.cause} of ${previous.startedAt}`;
   const unlike = unlikeness(previous);
   if (unlike !== undefined) return { atMostMs, basis: `no earlier run to go by: ${run} ${unlike}`, phases: [] };
-  const phases = planned.filter(({ optional }) => !optional).map((phase) => estimatePhase(phase, numbers, previous));
+  const estimated = planned.filter(({ optional, budgetMs }) => !optional || budgetMs > 0);
+  const phases = estimated.map((phase) => {
+    if (!phase.optional) return estimatePhase(phase, numbers, previous);
+    return { name: phase.name, fromMs: phase.budgetMs, toMs: phase.budgetMs, basis: "the delay" };
+  });
   const sum = (pick: (phase: PhaseEstimate) => number): number =>
     Math.min(
       atMostMs,

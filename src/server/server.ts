@@ -12,7 +12,14 @@ import type { CertificateSource, Network, PassableSocket } from "../net/transpor
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import { type DrainReport, readLastReport } from "../shutdown/report.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport, SuspendRequest } from "../shutdown/suspend-types.ts";
-import type { CancelRequest, CancelResult, LifecycleState, PhaseContext, StopRequest } from "../shutdown/types.ts";
+import type {
+  CancelRequest,
+  CancelResult,
+  LifecycleState,
+  Participant,
+  PhaseContext,
+  StopRequest,
+} from "../shutdown/types.ts";
 import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
@@ -21,6 +28,7 @@ import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import { type Random, systemRandom } from "../util/random.ts";
 import type { Accounts } from "./accounts.ts";
+import { announcePhase } from "./announce-phase.ts";
 import type { ClientSession } from "./c2s/client-session.ts";
 import { certificateFiles } from "./certificates.ts";
 import { KeptSessions } from "./kept-sessions.ts";
@@ -36,6 +44,7 @@ import { Reloading, type ReloadPart, type ReloadResult } from "./reloading.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalStatus } from "./s2s/journal.ts";
+import type { JournalDesk } from "./s2s/journal-desk.ts";
 import type { LinkStatus } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
 import { type SuspendWish, suspendRequest } from "./suspending.ts";
@@ -170,6 +179,9 @@ export class Server {
       get budgetMs() {
         return config.shutdown.deadline;
       },
+      get delayMs() {
+        return config.shutdown.delay;
+      },
       get hurryMs() {
         return config.shutdown.hurry;
       },
@@ -288,6 +300,11 @@ export class Server {
     return this.#started().modules;
   }
 
+  /** What operators can do with what waits for other servers; undefined without a journal. */
+  get journal(): JournalDesk | undefined {
+    return this.#parts?.s2s.journalDesk;
+  }
+
   /** The accounts; present once the server has started. */
   get accounts(): Accounts {
     return this.#started().accounts;
@@ -373,6 +390,7 @@ export class Server {
       state,
       plan: planOf(shutdown),
       budgetMs: shutdown.deadline,
+      delayMs: shutdown.delay,
       participants: (phase) => lifecycle.participants(phase),
       numbers,
       previous: this.#previousReport,
@@ -495,6 +513,7 @@ export class Server {
     if (takenOver === undefined) await kept.begin();
     if (signal.aborted) return;
 
+    lifecycle.attach("announce", this.#announcePhase(parts));
     lifecycle.attach("stop-accepting", {
       name: "c2s",
       run: (context) => parts.c2s.stopAccepting(context),
@@ -527,6 +546,16 @@ export class Server {
     } finally {
       await c2s.destroy();
     }
+  }
+
+  #announcePhase({ c2s, sessions }: Parts): Participant<PhaseName> {
+    return announcePhase({
+      clock: this.#clock,
+      sessions: () => sessions.all(),
+      connected: () => sessions.size - c2s.hibernating,
+      isWaiting: (session) => c2s.isHibernating(session),
+      endDelay: (why) => this.lifecycle.endDelay(why),
+    });
   }
 
   /** Once, and so that the store still has time to close. */

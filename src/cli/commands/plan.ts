@@ -36,9 +36,10 @@ export function planCommand(io: Io, configOption: () => Option, finish: Finish):
 }
 
 /** Returns the plan for people. */
-export function describePlan({ budgetMs, phases, numbers, estimate }: ShutdownPlan): string {
+export function describePlan({ budgetMs, delayMs, phases, numbers, estimate }: ShutdownPlan): string {
+  const delay = delayMs === 0 ? "" : ` after a delay of ${formatDuration(delayMs)}`;
   const lines = [
-    `A stop now would have ${formatDuration(budgetMs)}:`,
+    `A stop now would have ${formatDuration(budgetMs)}${delay}:`,
     "",
     row(["phase", "up to", "floor", "ceiling"], "who"),
   ];
@@ -73,8 +74,8 @@ function phaseRows({ name, optional, budgetMs, floorMs, ceilingMs, participants 
     if (group.length === 0) return [];
     return [`${when === "during" ? "" : `${when}: `}${group.map(describeParticipant).join(", ")}`];
   });
-  const [first = "nobody", ...rest] = optional ? ["only when asked for", ...groups] : groups;
-  const times = [budgetMs, floorMs, ceilingMs].map((ms) => (optional ? "-" : formatDuration(ms)));
+  const [first = "nobody", ...rest] = optional && budgetMs === 0 ? ["only when asked for", ...groups] : groups;
+  const times = [budgetMs, floorMs, ceilingMs].map((ms) => (optional && ms === 0 ? "-" : formatDuration(ms)));
   return [row([name, ...times], first), ...rest.map((group) => row(["", "", "", ""], group))];
 }
 

@@ -18,6 +18,7 @@ const PLAN: ShutdownPlan = {
   version: 1,
   state: "running",
   budgetMs: 25_000,
+  delayMs: 0,
   phases: [
     phase({ name: "announce", optional: true, cancellable: true, budgetMs: 0, floorMs: 0, ceilingMs: 0 }),
     phase({ name: "stop-accepting", cancellable: true, participants: [{ name: "c2s", when: "during" }] }),

@@ -23,7 +23,7 @@ const NOTHING: PlanNumbers = {
 
 const PLAN: readonly PhasePlan<PhaseName>[] = PHASES.map((name) =>
   name === "announce"
-    ? { name, floorMs: 0, ceilingMs: 0, optional: true }
+    ? { name, floorMs: 0, ceilingMs: 0, optional: true, isDelay: true }
     : { name, floorMs: 1_000, ceilingMs: name === "drain-s2s" ? 20_000 : 5_000 },
 );
 
@@ -32,6 +32,7 @@ function plan(given: Partial<PlanInput> = {}) {
     state: "running",
     plan: PLAN,
     budgetMs: 10_000,
+    delayMs: 0,
     participants: () => [],
     numbers: NOTHING,
     previous: undefined,

@@ -1,0 +1,59 @@
+// The server's own part in the phase `announce`: everything is served as before, and readiness is red. Ends an announced
+// delay when nobody is left whom it is for. Not for: telling anybody (modules/announce).
+
+import type { Participant, PhaseContext } from "../shutdown/types.ts";
+import type { Clock } from "../util/clock.ts";
+import type { PhaseName } from "./phases.ts";
+import type { Session } from "./session.ts";
+
+/** What is looked at, and how the delay is ended. */
+export interface AnnouncePhaseOptions {
+  readonly clock: Clock;
+  /** All sessions, in no order. */
+  readonly sessions: () => Iterable<Session>;
+  /** How many of them have a client that is connected: those that wait for their clients do not count. */
+  readonly connected: () => number;
+  /** Tells whether a session waits for its client. */
+  readonly isWaiting: (session: Session) => boolean;
+  readonly endDelay: (why: string) => void;
+}
+
+/** How often it is looked who is left. */
+const LOOK_MS = 250;
+/** How many are named, and how many sessions are looked through for that. */
+const MAX_NAMED = 5;
+const MAX_SEEN = 100;
+
+/**
+ * Returns the participant. Without an announcement the delay is for those who do not know of it, such as balancers that have
+ * not seen yet that the server is not ready, so it lasts whoever is there.
+ */
+export function announcePhase(options: AnnouncePhaseOptions): Participant<PhaseName> {
+  return { name: "sessions", run: (context) => watch(options, context) };
+}
+
+async function watch(options: AnnouncePhaseOptions, context: PhaseContext<PhaseName>): Promise<void> {
+  const { clock, connected, endDelay } = options;
+  let most = 0;
+  while (!context.signal.aborted) {
+    const left = connected();
+    most = Math.max(most, left);
+    const isFor = context.announcement !== undefined;
+    context.progress({ done: most - left, total: most, blockers: isFor ? firstNames(options) : [] });
+    if (isFor && left === 0) {
+      endDelay("nobody is left");
+      return;
+    }
+    await clock.sleep(LOOK_MS, context.signal);
+  }
+}
+
+function firstNames({ sessions, isWaiting }: AnnouncePhaseOptions): string[] {
+  const names: string[] = [];
+  let seen = 0;
+  for (const session of sessions()) {
+    if (!isWaiting(session)) names.push(session.jid.toString());
+    if (names.length === MAX_NAMED || ++seen === MAX_SEEN) break;
+  }
+  return names;
+}
