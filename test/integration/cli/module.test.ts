@@ -11,16 +11,19 @@ import { folderWithConfig, morendo, startServer } from "./command.ts";
 const HOLDER = `export default { name: "holder", load(api) {
   api.phase("stop-accepting", { when: "after", cancelled: () => api.log.info({}, "taken back") }, ({ signal }) => {
     api.log.info({}, "held");
-    return api.clock.sleep(20000, signal);
+    return api.clock.sleep(60000, signal);
   });
 } };
 `;
+
+/** A stop waits for the commands that follow it, however slowly they start. */
+const PATIENT = '[shutdown]\ndeadline = "2m"\n[shutdown.stop_accepting]\nceiling = "1m"\n';
 
 const knock = (version: number, more = ""): string =>
   `export default { name: "knock", ${more} load(api) { api.feature("urn:knock:${version}"); } };\n`;
 
 describe("morendo module and morendo cancel", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let server: ServerProcess | undefined;
   afterEach(async () => {
@@ -38,7 +41,7 @@ describe("morendo module and morendo cancel", function () {
     }
     writeFileSync(
       config,
-      `modules = ${modules}\n[c2s]\nlisten = ["127.0.0.1:0"]\nlisten_tls = ["127.0.0.1:0"]\n[s2s]\nlisten = ["127.0.0.1:0"]\n`,
+      `modules = ${modules}\n[c2s]\nlisten = ["127.0.0.1:0"]\nlisten_tls = ["127.0.0.1:0"]\n[s2s]\nlisten = ["127.0.0.1:0"]\n${PATIENT}`,
     );
     server = await startServer(folder);
     return server;
