@@ -5,6 +5,7 @@ import { Jid } from "../../src/jid/jid.ts";
 import type { ModuleApi, Roster, RosterItem, Session } from "../../src/module.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { xml } from "../../src/xml/element.ts";
+import type { Farewell, Ledger } from "./ledger.ts";
 import { availableSessions, barePresence, Outbox } from "./outbox.ts";
 import { pendingRequest } from "./pending-request.ts";
 
@@ -21,11 +22,13 @@ interface Standing {
 /** Broadcasts presence for sessions. */
 export class Broadcaster {
   #api: ModuleApi;
+  #ledger: Ledger;
   #maxDirected: number;
   #standings = new WeakMap<Session, Standing>();
 
-  constructor(api: ModuleApi, maxDirected: number) {
+  constructor(api: ModuleApi, ledger: Ledger, maxDirected: number) {
     this.#api = api;
+    this.#ledger = ledger;
     this.#maxDirected = maxDirected;
   }
 
@@ -36,6 +39,7 @@ export class Broadcaster {
   async available(session: Session, presence: Stanza, again = false): Promise<void> {
     const isInitial = again || session.presence === undefined;
     session.setPresence(presence);
+    this.#ledger.told(session.jid);
     const standing = this.#standing(session);
     const turn = ++standing.turn;
     const roster = await this.#api.rosters.load(session.account);
@@ -48,7 +52,7 @@ export class Broadcaster {
     for (const item of roster.items.values()) {
       if (!seesUser(item)) continue;
       const contact = contactOf(item);
-      if (this.#isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact));
+      if (this.isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact));
     }
     if (isInitial) await this.#welcome(session, roster, outbox, () => standing.turn === turn);
     await outbox.sent();
@@ -82,14 +86,24 @@ export class Broadcaster {
     return this.#standings.get(session)?.hasParted === true;
   }
 
-  /** Notes directed presence (§4.6.3); false when the session has directed presence to too many already. */
-  direct(session: Session, presence: Stanza, to: Jid): boolean {
+  /**
+   * Sends directed presence and takes note of it (§4.6.3). Answers `refused`, and sends nothing, when the session has
+   * directed presence to too many already.
+   */
+  direct(session: Session, presence: Stanza, to: Jid): "refused" | void | Promise<void> {
     const { directed } = this.#standing(session);
     const name = to.toString();
-    if (presence.type === "unavailable") directed.delete(name);
-    else if (directed.size >= this.#maxDirected && !directed.has(name)) return false;
-    else directed.set(name, to);
-    return true;
+    if (presence.type === "unavailable") {
+      directed.delete(name);
+      const farewell = this.#ledger.farewell(session.jid, to);
+      const wait = this.#api.route(presence, farewell.expect());
+      farewell.end();
+      return wait;
+    }
+    if (directed.size >= this.#maxDirected && !directed.has(name)) return "refused";
+    directed.set(name, to);
+    this.#ledger.told(session.jid, to);
+    return this.#api.route(presence);
   }
 
   /** Whom the session sent directed presence to that has not been taken back. */
@@ -97,19 +111,30 @@ export class Broadcaster {
     return [...(this.#standings.get(session)?.directed.values() ?? [])];
   }
 
-  /** Takes note of what `directedOf` returned in another process. */
+  /** Takes note of a session that goes on here, and of what `directedOf` returned in another process. */
   restore(session: Session, directed: readonly Jid[]): void {
     const standing = this.#standing(session);
-    for (const jid of directed) standing.directed.set(jid.toString(), jid);
+    if (session.presence !== undefined) this.#ledger.told(session.jid);
+    for (const jid of directed) {
+      standing.directed.set(jid.toString(), jid);
+      this.#ledger.told(session.jid, jid);
+    }
   }
 
   /** Tells `contact` that every available session of `account` is gone: it will not be told any more (§3.2.1, §3.3.3). */
   withdraw(account: Jid, contact: Jid, outbox: Outbox): void {
     for (const session of this.#api.sessionsOf(account)) {
-      if (session.presence !== undefined) outbox.send(barePresence("unavailable", session.jid, contact));
+      if (session.presence !== undefined) {
+        const farewell = this.#ledger.withdrawal(session.jid, contact);
+        outbox.send(barePresence("unavailable", session.jid, contact), farewell);
+        farewell.end();
+      }
       const directed = this.#standings.get(session)?.directed ?? new Map<string, Jid>();
       for (const [name, target] of directed) {
-        if (session.presence !== undefined && target.bare.equals(contact)) directed.delete(name);
+        if (session.presence === undefined || !target.bare.equals(contact)) continue;
+        directed.delete(name);
+        // The stanza to its account is one to it as well.
+        this.#ledger.farewell(session.jid, target).end();
       }
     }
   }
@@ -122,6 +147,7 @@ export class Broadcaster {
     const own = wasAvailable ? availableSessions(this.#api, session.account) : [];
     standing.directed.clear();
     standing.turn++;
+    const farewell = wasAvailable ? this.#ledger.farewell(session.jid) : undefined;
     session.setPresence(undefined);
     const outbox = new Outbox(this.#api);
     for (const other of own) {
@@ -129,29 +155,37 @@ export class Broadcaster {
     }
     // At a restart the user's other resources may be another process's by now.
     if (wasAvailable && !this.#api.isLocal(session.jid))
-      outbox.send(presence.readdressed(session.jid, session.account));
-    return this.#tellContacts(session, presence, { wasAvailable, directed, outbox });
+      outbox.send(presence.readdressed(session.jid, session.account), farewell);
+    return this.#tellContacts(session, presence, { farewell, directed, outbox });
   }
 
   async #tellContacts(
     session: Session,
     presence: Stanza,
-    { wasAvailable, directed, outbox }: { wasAvailable: boolean; directed: readonly Jid[]; outbox: Outbox },
+    {
+      farewell,
+      directed,
+      outbox,
+    }: { readonly farewell: Farewell | undefined; readonly directed: readonly Jid[]; readonly outbox: Outbox },
   ): Promise<void> {
     let roster: Roster | undefined;
     try {
-      if (wasAvailable) roster = await this.#api.rosters.load(session.account);
+      if (farewell !== undefined) roster = await this.#api.rosters.load(session.account);
     } finally {
       // Also when the roster cannot be read: those who got directed presence are known without it.
       for (const item of roster?.items.values() ?? []) {
         if (!seesUser(item)) continue;
         const contact = contactOf(item);
-        if (this.#isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact));
+        if (this.isReachable(contact)) outbox.send(presence.readdressed(session.jid, contact), farewell);
       }
       for (const target of directed) {
-        const isTold = wasAvailable && roster !== undefined && this.#isCovered(session, roster, target);
-        if (!isTold) outbox.send(presence.readdressed(session.jid, target));
+        const isTold = roster !== undefined && this.#isCovered(session, roster, target);
+        const own = this.#ledger.farewell(session.jid, target);
+        if (!isTold) outbox.send(presence.readdressed(session.jid, target), own);
+        own.end();
       }
+      // Without a roster the ledger is all that remembers that contacts are owed a goodbye.
+      if (roster !== undefined) farewell?.end();
     }
     await outbox.sent();
   }
@@ -196,7 +230,7 @@ export class Broadcaster {
   }
 
   /** False for a local account without a session: it would only be asked after to find nobody there. */
-  #isReachable(contact: Jid): boolean {
+  isReachable(contact: Jid): boolean {
     return contact.local === "" || !this.#api.isLocal(contact) || this.#api.sessionsOf(contact).length > 0;
   }
 

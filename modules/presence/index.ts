@@ -1,12 +1,21 @@
 // Presence and subscriptions (RFC 6121 §3 and §4): decides which of its neighbours a presence stanza is for. Messages
 // and the roster itself are other modules' business.
 
-import { defineModule, type ModuleApi, type PresenceReceived, type PresenceSent, z } from "../../src/module.ts";
+import {
+  defineModule,
+  duration,
+  type ModuleApi,
+  type PresenceReceived,
+  type PresenceSent,
+  z,
+} from "../../src/module.ts";
 import type { Stanza } from "../../src/stanza/stanza.ts";
 import { errorReply, StanzaError } from "../../src/stanza/stanza-error.ts";
 import { NS } from "../../src/xml/ns.ts";
 import { Broadcaster, contactOf, seesUser } from "./broadcaster.ts";
+import { Goodbyes } from "./goodbyes.ts";
 import { presenceHandover } from "./handover.ts";
+import { Ledger } from "./ledger.ts";
 import { availableSessions, barePresence, Outbox, sendCurrent } from "./outbox.ts";
 import { isSubscriptionType } from "./subscription-state.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -20,9 +29,16 @@ export default defineModule({
     max_requests: z.number().int().positive().default(500),
     /** Addresses that one session may have sent directed presence to. */
     max_directed: z.number().int().positive().default(1_000),
+    /** How long clients have after a crash to be back before contacts are told that they are gone. */
+    ledger_grace: duration("10s"),
+    /** How many sessions, and addresses of directed presence, are remembered for that. */
+    ledger_max: z.number().int().positive().default(200_000),
   }),
   load(api, options) {
-    const broadcaster = new Broadcaster(api, options.max_directed);
+    const adopts = api.state !== "starting";
+    const ledger = new Ledger(api, options.ledger_max);
+    const broadcaster = new Broadcaster(api, ledger, options.max_directed);
+    const goodbyes = new Goodbyes({ api, ledger, broadcaster, adopts });
     const limits = { maxContacts: options.max_contacts, maxRequests: options.max_requests };
     const subscriptions = new Subscriptions(api, broadcaster, limits);
     const presence = new Presence(api, broadcaster, subscriptions);
@@ -40,6 +56,26 @@ export default defineModule({
       if (item.subscription !== "remove" || before === undefined || !seesUser(before)) return;
       subscriptions.removed(account, contactOf(item));
     });
+    api.on("server-started", () => ledger.start());
+    api.on("server-alone", () => {
+      // In a stop that is under way the records stay, and the next start reads them.
+      if (api.state === "stopping") return;
+      goodbyes.soon(options.ledger_grace);
+      // Nobody comes back any more then, but a successor goes on with it.
+      api.phase("close-sessions", { name: "goodbyes of an earlier run" }, ({ cause }) =>
+        cause === "restart" ? undefined : goodbyes.now(),
+      );
+    });
+    // Loaded while the server runs: who is here has been told of already.
+    if (adopts) {
+      for (const session of api.sessions()) broadcaster.restore(session, []);
+      ledger.start();
+      goodbyes.soon(options.ledger_grace);
+    }
+    return async () => {
+      goodbyes.close();
+      await ledger.close();
+    };
   },
 });
 
@@ -74,8 +110,8 @@ class Presence {
     switch (type) {
       case "available":
       case "unavailable": {
-        const isNoted = this.#broadcaster.direct(session, stanza, to);
-        if (isNoted) return withoutAnswer(this.#api.route(stanza));
+        const done = this.#broadcaster.direct(session, stanza, to);
+        if (done !== "refused") return withoutAnswer(done);
         const error = new StanzaError("resource-constraint", "directed presence went to too many already");
         return this.#refuse({ session, stanza }, error);
       }

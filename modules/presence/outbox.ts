@@ -5,6 +5,7 @@ import type { Jid } from "../../src/jid/jid.ts";
 import type { ModuleApi, Session } from "../../src/module.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { xml } from "../../src/xml/element.ts";
+import type { Farewell } from "./ledger.ts";
 
 /** What one broadcast sends. */
 export class Outbox {
@@ -15,9 +16,9 @@ export class Outbox {
     this.#api = api;
   }
 
-  /** Routes `stanza` to its addressee. */
-  send(stanza: Stanza): void {
-    const wait = this.#api.route(stanza);
+  /** Routes `stanza` to its addressee, as part of a `farewell` if it is a goodbye. */
+  send(stanza: Stanza, farewell?: Farewell): void {
+    const wait = farewell === undefined ? this.#api.route(stanza) : this.#api.route(stanza, farewell.expect());
     if (wait === undefined) return;
     // A local client that reads slowly is ended by its own bounds. Waiting for it would let it hold up the goodbye of
     // everybody who has it as a contact.

@@ -177,6 +177,11 @@ export interface NotificationCatalogue {
   /** The start is complete: every module is loaded and every listener is up. Once in a process; no payload. */
   "server-started": undefined;
   /**
+   * No other process goes on with sessions or stanzas of this server: at a plain start right after `server-started`, at a
+   * restart once the predecessor has gone, however it went. Once in a process; no payload.
+   */
+  "server-alone": undefined;
+  /**
    * The server's state has changed: `running` at the end of the start, `stopping` when a stop begins, `running` again when
    * one was cancelled. `stopped` comes when modules are unloaded, so that nobody is told.
    */

@@ -13,6 +13,7 @@ import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
 import { type AdHocCommand, guardedCommand } from "./ad-hoc-command.ts";
 import type { ServerStopping } from "./catalogue.ts";
+import type { Settled } from "./fate-watch.ts";
 import { checkedIqAnswer } from "./iq-answer.ts";
 import type {
   Handover,
@@ -246,7 +247,7 @@ export class LoadedModule implements ModuleApi {
     return { cancel };
   }
 
-  route(stanza: Stanza): void | Promise<void> {
+  route(stanza: Stanza, settled?: Settled): void | Promise<void> {
     const { router, lifecycle } = this.#around;
     // A goodbye for a session that is cut off at the very end is nobody's new work: where it cannot go out it is named as lost.
     const isGoodbye = stanza.kind === "presence" && stanza.type === "unavailable";
@@ -259,7 +260,7 @@ export class LoadedModule implements ModuleApi {
         throw this.faults.refuse("MORENDO_ROUTE_CLOSED", `stanza to ${to}`, why);
       }
     }
-    return router.route(stanza);
+    return router.route(stanza, settled);
   }
 
   isLocal(jid: Jid): boolean {

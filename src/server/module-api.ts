@@ -122,8 +122,11 @@ export interface ModuleStorage {
   delete(key: Key): Promise<void>;
   /** Does all the writes or none; a value of undefined deletes. */
   batch(writes: readonly (readonly [Key, Value | undefined])[]): Promise<void>;
-  /** Returns the entries whose key begins with `prefix`, in the order of their keys, at most `limit`. */
-  range(prefix: Key, limit?: number): Promise<readonly (readonly [Key, Value])[]>;
+  /**
+   * Returns the entries whose key begins with `prefix`, in the order of their keys, at most `limit`; with `after` only those
+   * that come after this key, which is how a long range is read page by page.
+   */
+  range(prefix: Key, limit?: number, after?: Key): Promise<readonly (readonly [Key, Value])[]>;
   /** Adds `value` at the end of the list at `key`, which `range(key)` returns in order; resolves to the entry's own key. */
   append(key: Key, value: Value): Promise<Key>;
   /** Resolves when every write begun before is on disk: only then promise anything to anybody. */
@@ -293,8 +296,12 @@ export interface ModuleApi {
    * error by the ordinary rules. A promise means: it is not yet carried, wait for it before sending more. Stanzas to other
    * servers can be sent until the end of the phase `drain-s2s`, where they are waited for; afterwards nothing can be
    * carried, and it throws `MORENDO_ROUTE_CLOSED`. Unavailable presence is never refused: it is named as lost in the report.
+   *
+   * `settled` is told once what became of it: its fate at another server, which is `stored` when it waits in the journal on
+   * the disk, or `handled` for what is for our own hosts. It may be told before `route` returns, and it is not told in
+   * this process any more when the process ends before.
    */
-  route(stanza: Stanza): void | Promise<void>;
+  route(stanza: Stanza, settled?: (fate: Fate | "handled") => void): void | Promise<void>;
   /**
    * Tells whether `jid`'s domain is served by this process. Once a successor has taken over (cause `restart`) nothing is any
    * more: sessions and accounts are to be had through `route` only, like those of any other server.

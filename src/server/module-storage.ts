@@ -26,7 +26,7 @@ export function moduleStorage(store: Store, name: string, faults: Faults): Modul
           ),
         )
         .catch(named("batch")),
-    range: (prefix, limit) => store.range(collection, prefix, limit).catch(named("range")),
+    range: (prefix, limit, after) => store.range(collection, prefix, limit, after).catch(named("range")),
     append: (key, value) => store.append(collection, key, value).catch(named("append")),
     flushed: () => store.flushed(),
   };

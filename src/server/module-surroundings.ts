@@ -12,6 +12,7 @@ import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import type { Announcements } from "./announcements.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
+import type { Settled } from "./fate-watch.ts";
 import type { ModuleOperations } from "./module-api.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
@@ -19,7 +20,7 @@ import type { Session } from "./session.ts";
 
 /** What modules need of the router. */
 export interface ModuleRouting {
-  route(stanza: Stanza): void | Promise<void>;
+  route(stanza: Stanza, settled?: Settled): void | Promise<void>;
   isLocal(jid: Jid): boolean;
   accountExists(account: Jid): Promise<boolean>;
   sessionsOf(account: Jid): readonly Session[];

@@ -80,6 +80,11 @@ export class Router {
     return this.#successor === undefined && this.#hosts.has(jid.domain);
   }
 
+  /** Tells whether `jid`'s domain is one of our hosts, whichever process answers for it. */
+  isOurs(jid: Jid): boolean {
+    return this.#hosts.has(jid.domain);
+  }
+
   /**
    * From now on another process answers for our hosts: what is for them goes to `successor`, but for the sessions that
    * are still here. Clients that are still here can change nothing any more that is stored.

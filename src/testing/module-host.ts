@@ -3,6 +3,7 @@
 
 import { Jid } from "../jid/jid.ts";
 import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
+import { FateWatch } from "../server/fate-watch.ts";
 import type { ModuleDefinition, OperationOutcome } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
 import { loadModules, type ModuleStates, saveModules } from "../server/module-handover.ts";
@@ -16,7 +17,7 @@ import type { Session } from "../server/session.ts";
 import { endSession } from "../server/session-ending.ts";
 import { SessionTable } from "../server/session-table.ts";
 import type { DrainReport } from "../shutdown/report.ts";
-import type { LifecycleState, Participant } from "../shutdown/types.ts";
+import type { Fate, LifecycleState, Participant } from "../shutdown/types.ts";
 import { Stanza } from "../stanza/stanza.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { MorendoError } from "../util/errors.ts";
@@ -78,7 +79,7 @@ export class RecordedSession implements Session {
 /** A server for the tests of modules. */
 export class ModuleHost {
   readonly clock = new ManualClock();
-  readonly store = new MemoryStore();
+  readonly store: MemoryStore;
   readonly sessions = new SessionTable();
   readonly logged: LoggedLine[] = [];
   /** Bare JIDs of the accounts there are. */
@@ -87,6 +88,8 @@ export class ModuleHost {
   readonly remote: Stanza[] = [];
   /** Set by a test to make sending to other domains answer with a promise. */
   slowRemote: ((stanza: Stanza) => void | Promise<void>) | undefined;
+  /** Whether what is sent to other domains is proved at once; if not, the test settles it. */
+  proves = true;
   /** Who takes part in the phases of the shutdown. */
   readonly participants: { readonly phase: PhaseName; readonly participant: Participant<PhaseName> }[] = [];
   state: LifecycleState = "running";
@@ -113,9 +116,15 @@ export class ModuleHost {
   readonly router: Router;
   readonly loader: ModuleLoader;
   #wheel = new TimerWheel(this.clock);
+  #fates = new FateWatch({ settle: () => undefined });
 
-  /** Serves `hosts`, with modules from `folders` beside the server's own; paths and packages are looked for from `base`. */
-  constructor({ hosts = ["a.test"], ...places }: { readonly hosts?: readonly string[] } & ModulePlaces = {}) {
+  /** Serves `hosts` on `store`, with modules from `folders` beside the server's own; paths and packages are looked for from `base`. */
+  constructor({
+    hosts = ["a.test"],
+    store = new MemoryStore(),
+    ...places
+  }: { readonly hosts?: readonly string[]; readonly store?: MemoryStore } & ModulePlaces = {}) {
+    this.store = store;
     const log = this.#log({});
     this.hooks = new Hooks((hook, owner, thrown) =>
       log.error({ err: thrown, hook, module: owner }, "a handler failed"),
@@ -134,11 +143,12 @@ export class ModuleHost {
       remote: {
         send: (stanza) => {
           this.remote.push(stanza);
+          if (this.proves) this.decide(stanza, "proved");
           return this.slowRemote?.(stanza);
         },
         onIqAnswer: () => false,
       },
-      obligations: { settle: () => undefined },
+      obligations: this.#fates,
     });
     this.loader = new ModuleLoader({
       hooks: this.hooks,
@@ -164,7 +174,8 @@ export class ModuleHost {
       },
       ...places,
       router: {
-        route: (stanza) => this.router.route(stanza),
+        route: (stanza, settled) =>
+          settled === undefined ? this.router.route(stanza) : this.#fates.route(this.router, stanza, settled),
         isLocal: (jid) => this.router.isLocal(jid),
         accountExists: async (account) => this.accounts.has(account.toString()),
         sessionsOf: (account) => [...this.sessions.of(account).values()],
@@ -249,6 +260,11 @@ export class ModuleHost {
   /** Returns what was sent to other domains since the last call, as XML text. */
   takeRemote(): string[] {
     return this.remote.splice(0).map((stanza) => stanza.text);
+  }
+
+  /** Tells whoever asked what became of a stanza that was sent to another domain. */
+  decide(stanza: Stanza, fate: Fate): void {
+    this.#fates.settle(stanza.to?.domain ?? "", fate, { subject: stanza });
   }
 
   /** Lets everything that is ready run. */
