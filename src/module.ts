@@ -21,6 +21,8 @@ export type * from "./server/module-api.ts";
 export type { PhaseName } from "./server/phases.ts";
 export type * from "./server/rosters.ts";
 export type { Session } from "./server/session.ts";
+export { Teller, type TellerOptions, type Telling, type TellingProgress } from "./server/teller.ts";
+export { filled, template } from "./server/text-template.ts";
 export {
   type DataForm,
   type FieldOption,

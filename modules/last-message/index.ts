@@ -6,27 +6,15 @@
 import {
   defineModule,
   duration,
+  filled,
   Jid,
   type ModuleApi,
   type PhaseContext,
   type Session,
-  Stanza,
-  xml,
+  Teller,
+  template,
   z,
 } from "../../src/module.ts";
-
-/** A text with placeholders. */
-const template = (known: readonly string[]) =>
-  z
-    .string()
-    .max(2_000)
-    .superRefine((text, context) => {
-      for (const [whole, name = ""] of text.matchAll(/\{(\w*)\}/g)) {
-        if (known.includes(name)) continue;
-        const message = `there is no placeholder ${whole} here, only {${known.join("}, {")}}`;
-        context.addIssue({ code: "custom", message });
-      }
-    });
 
 const options = z.strictObject({
   /** What users read. {reason} is the operator's reason, {cause} why it goes down, {host} the user's domain. */
@@ -60,22 +48,8 @@ export default defineModule({
   },
 });
 
-/** How many slow sessions are named while they are waited for. */
-const MAX_NAMED = 5;
-
 /** What a participant has to take back what it did. */
 const TAKE_BACK_MS = 5_000;
-
-/** What goes out, and to whom. */
-interface Round {
-  readonly sessions: readonly Session[];
-  readonly text: (session: Session) => string;
-  readonly signal: AbortSignal;
-  /** Told how many have it, and who is slow. */
-  readonly progress?: (done: number, blockers: readonly string[]) => void;
-  /** Gets who was written to. */
-  readonly told?: Session[];
-}
 
 class Broadcaster {
   #api: ModuleApi;
@@ -93,7 +67,7 @@ class Broadcaster {
   async announce(context: PhaseContext): Promise<void> {
     const { cause, reason, signal } = context;
     this.#told = [];
-    const { causes, text } = this.#options;
+    const { causes, text, subject } = this.#options;
     if (!causes.includes(cause)) return;
     const sessions = [...this.#api.sessions()].filter((session) => this.#isMeant(session));
     const fill = ({ account }: Session): string => filled(text, { cause, reason, host: account.domain });
@@ -101,65 +75,34 @@ class Broadcaster {
       // A slow session that comes round when the time is over has nobody to be told to any more.
       if (!signal.aborted && context.remaining() > 0) context.progress({ done, total: sessions.length, blockers });
     };
-    await this.#send({ sessions, text: fill, signal, progress, told: this.#told });
+    const told = (session: Session): void => void this.#told.push(session);
+    const teller = this.#teller();
+    await teller.tell({ sessions, text: fill, subject, signal, told, progress });
+    await teller.settled(signal, (left, blockers) => progress(sessions.length - left, blockers));
   }
 
   /** Tells those who were told, however far the first round had come. */
   async takeBack(): Promise<void> {
     const sessions = this.#told;
     this.#told = [];
-    const { cancelled_text: text, limit } = this.#options;
+    const { cancelled_text: text, subject, limit } = this.#options;
     if (text === "") return;
     const over = new AbortController();
     const timer = this.#api.clock.setTimer(Math.min(limit, TAKE_BACK_MS), () => over.abort());
     try {
       const fill = ({ account }: Session): string => filled(text, { host: account.domain });
-      await this.#send({ sessions, text: fill, signal: over.signal });
+      const teller = this.#teller();
+      await teller.tell({ sessions, text: fill, subject, signal: over.signal });
+      await teller.settled(over.signal);
     } finally {
       timer.cancel();
     }
   }
 
-  /**
-   * Writes to all sessions in batches, then waits for those that are slow to read: one of them must not keep the others
-   * from hearing. Ends early when `signal` aborts.
-   */
-  async #send({ sessions, text, signal, progress, told }: Round): Promise<void> {
-    const slow = new Map<Session, Promise<void>>();
-    let written = 0;
-    const tell = (): void => {
-      const blockers: string[] = [];
-      for (const { jid } of slow.keys()) if (blockers.push(jid.toString()) === MAX_NAMED) break;
-      progress?.(written - slow.size, blockers);
-    };
-    for (const session of sessions) {
-      if (signal.aborted) return;
-      written++;
-      if (session.open) {
-        const waiting = session.deliver(this.#headline(session, text(session)));
-        told?.push(session);
-        if (waiting !== undefined) {
-          const settled = (): void => {
-            slow.delete(session);
-            tell();
-          };
-          slow.set(session, waiting.then(settled, settled));
-        }
-      }
-      if (written % this.#options.batch !== 0) continue;
-      tell();
-      await this.#api.clock.turn();
-    }
-    tell();
-    await settledOrAborted(Promise.all(slow.values()), signal);
-  }
-
-  #headline({ account, jid }: Session, text: string): Stanza {
-    const host = Jid.of("", account.domain);
-    const { subject } = this.#options;
-    const attrs = { type: "headline", from: host.toString(), to: jid.toString(), id: this.#api.random.id() };
-    const about = subject === "" ? undefined : xml("subject", {}, subject);
-    return new Stanza(xml("message", attrs, about, xml("body", {}, text)), host, jid);
+  /** One for each round: who is slow in one is to hear the other all the same. */
+  #teller(): Teller {
+    const { clock, random } = this.#api;
+    return new Teller({ clock, random, batch: this.#options.batch });
   }
 
   /** Whoever sent no presence does not expect messages. */
@@ -167,21 +110,4 @@ class Broadcaster {
     if (!open || presence === undefined) return false;
     return !this.#exempt.has(account.toString()) && !this.#exempt.has(account.domain);
   }
-}
-
-function filled(text: string, values: Readonly<Record<string, string>>): string {
-  return text.replaceAll(/\{(\w*)\}/g, (whole, name: string) => values[name] ?? whole);
-}
-
-/** Resolves when `work` has settled, or `signal` aborts. */
-function settledOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = (): void => {
-      signal.removeEventListener("abort", finish);
-      resolve();
-    };
-    signal.addEventListener("abort", finish);
-    if (signal.aborted) finish();
-    work.then(finish, finish);
-  });
 }
