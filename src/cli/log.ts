@@ -1,10 +1,11 @@
 // The log of the running server: short lines for a person at a terminal, JSON lines for everything else. It is written
 // synchronously, so that nothing waits to be written when the process ends.
 
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import { destination, pino } from "pino";
+import { destination, type Level, levels, pino } from "pino";
 import type { Config } from "../config/schema.ts";
+import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Io } from "./io.ts";
 
@@ -15,23 +16,73 @@ export interface Log {
   readonly onTerminal: boolean;
   /** Keeps warnings back and drops lesser lines, until the returned function writes what was kept. Errors still show. */
   hold(): () => void;
+  /**
+   * Checks other options and returns what puts them in force; a log file is opened anew then, also one of the same name,
+   * which may have been moved away. Throws `MORENDO_LOG_FILE` when it cannot be opened.
+   */
+  prepare(options: Config["log"]): () => void;
 }
 
-/** Returns the log of `[log]`. Throws when the log file cannot be opened. */
+/** Returns the log of `[log]`. Throws `MORENDO_LOG_FILE` when the log file cannot be opened. */
 export function makeLog(options: Config["log"], { stdout }: Pick<Io, "stdout">): Log {
-  const { level, file } = options;
-  const base = { level, base: null };
-  if (file !== undefined) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    return plainLog(pino(base, destination({ dest: file, sync: true, append: true })));
-  }
-  if (stdout.isTTY !== true) return plainLog(pino(base, destination({ dest: 1, sync: true })));
-  const terminal = new TerminalLines((line) => stdout.write(`${line}\n`));
-  return { log: pino(base, terminal), onTerminal: true, hold: () => terminal.hold() };
+  const terminal = stdout.isTTY === true ? new TerminalLines((line) => stdout.write(`${line}\n`)) : undefined;
+  const open = ({ file }: Config["log"]): LineSink => {
+    if (file !== undefined) return openFile(file);
+    return terminal ?? destination({ dest: 1, sync: true });
+  };
+  let least: number = levels.values[options.level] ?? 0;
+  let sink = open(options);
+  const log = pino(
+    {
+      level: "debug" satisfies Level,
+      base: null,
+      // Children of a logger keep the level that it had when they were made: so what is to be dropped is dropped here.
+      hooks: {
+        logMethod(args, method, level) {
+          if (level >= least) method.apply(this, args);
+        },
+      },
+    },
+    { write: (line: string) => sink.write(line) },
+  );
+  return {
+    log,
+    get onTerminal() {
+      return sink === terminal;
+    },
+    hold: () => terminal?.hold() ?? (() => undefined),
+    prepare: (next) => {
+      if (next.file !== undefined) closeSync(openToAppend(next.file));
+      return () => {
+        const before = sink;
+        sink = open(next);
+        least = levels.values[next.level] ?? 0;
+        before.end?.();
+      };
+    },
+  };
 }
 
-function plainLog(log: Logger): Log {
-  return { log, onTerminal: false, hold: () => () => undefined };
+/** Where lines go. */
+interface LineSink {
+  write(line: string): unknown;
+  /** Closes a file; standard output stays open. */
+  end?(): void;
+}
+
+function openFile(file: string): LineSink {
+  closeSync(openToAppend(file));
+  return destination({ dest: file, sync: true, append: true });
+}
+
+function openToAppend(file: string): number {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    return openSync(file, "a", 0o666);
+  } catch (cause) {
+    const message = `the log file ${file} cannot be opened: ${asError(cause).message} (option log.file)`;
+    throw new MorendoError("MORENDO_LOG_FILE", message, { cause });
+  }
 }
 
 const WARNING = 40;

@@ -11,6 +11,7 @@ import { dashboardCommand } from "./commands/dashboard.ts";
 import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reloadCommand } from "./commands/reload.ts";
+import { reloadCommand } from "./commands/reload.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { sessionCommand } from "./commands/session.ts";
 import { startCommand } from "./commands/start.ts";
@@ -32,6 +33,7 @@ Examples:
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
   morendo restart                                replace it by a new process without a gap
+  morendo reload                                 take in configuration and certificates anew
   morendo reload                                 take in configuration and certificates anew
   morendo suspend                                let it stand still with its connections up; morendo resume
   morendo cancel                                 bring it back, as long as no session was closed
@@ -74,6 +76,7 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(stopCommand(io, configOption, finish))
     .addCommand(cancelCommand(io, configOption, finish))
     .addCommand(restartCommand(io, configOption, finish))
+    .addCommand(reloadCommand(io, configOption, finish))
     .addCommand(reloadCommand(io, configOption, finish))
     .addCommand(suspendCommand(io, configOption, finish))
     .addCommand(resumeCommand(io, configOption, finish));

@@ -25,11 +25,13 @@ function changesIn(path: readonly string[], before: unknown, after: unknown): Ch
   if (isDeepStrictEqual(before, after)) return [];
   const kind = kindAt(path);
   if (path.length === 1 && path[0] === "hosts") return hostChanges(before as Config["hosts"], after as Config["hosts"]);
-  if ((kind !== "table" && kind !== "map") || !isTable(before) || !isTable(after)) {
+  // What is not there at all is like an empty table.
+  const [old, next] = [before ?? {}, after ?? {}];
+  if ((kind !== "table" && kind !== "map") || !isTable(old) || !isTable(next)) {
     return [{ option: formatPath(path), needsRestart: needsRestart(path) }];
   }
-  const names = kind === "table" ? namesAt(path) : [...new Set([...Object.keys(before), ...Object.keys(after)])];
-  return names.flatMap((name) => changesIn([...path, name], before[name], after[name]));
+  const names = kind === "table" ? namesAt(path) : [...new Set([...Object.keys(old), ...Object.keys(next)])];
+  return names.flatMap((name) => changesIn([...path, name], old[name], next[name]));
 }
 
 /** Which hosts there are needs a restart, where their certificates are does not. */

@@ -12,6 +12,7 @@ export const OPERATION_NAMES = [
   "restart",
   "suspend",
   "resume",
+  "reload",
   "session.list",
   "session.end",
   "module.list",

@@ -7,12 +7,16 @@ import type { ModuleInfo } from "../server/module-loader.ts";
 import type { RestartRequest } from "../server/passing-on.ts";
 import type { PhaseName } from "../server/phases.ts";
 import type { ShutdownPlan } from "../server/plan.ts";
+import type { ReloadResult } from "../server/reloading.ts";
 import type { ServerStatus } from "../server/server.ts";
 import type { Session } from "../server/session.ts";
 import type { SuspendWish } from "../server/suspending.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport } from "../shutdown/suspend-types.ts";
+
+/** Reads the configuration anew and takes it in: see `Server.reload`, for what it rejects with, too. */
+export type Reload = () => Promise<ReloadResult>;
 
 /** Hands the server over to a new process: see `Server.restart`. */
 export type Restart = (request: RestartBy) => Promise<HandoverOutcome>;

@@ -5,7 +5,7 @@ import { z } from "zod";
 import type { OperationName } from "../config/operation-names.ts";
 import { type Caller, change, noArguments, type Operation, read } from "./operation.ts";
 import { describeOutcome } from "./restart-result.ts";
-import type { Restart, ServerPort } from "./server-port.ts";
+import type { Reload, Restart, ServerPort } from "./server-port.ts";
 import { endArguments, endSessions, listSessions, sessionsArguments } from "./sessions.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 import { watch } from "./watch.ts";
@@ -15,6 +15,8 @@ export interface OperationContext {
   readonly server: ServerPort;
   /** Hands the server over to a new process. */
   readonly restart: Restart;
+  /** Reads the configuration anew and takes it in. */
+  readonly reload: Reload;
   readonly users: Pick<UserAdmin, "add" | "setPassword" | "remove" | "list" | "check" | "import" | "roster">;
 }
 
@@ -54,7 +56,7 @@ const resumeArguments = z.strictObject({ reason: z.string().max(1_000).default("
 const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
 
 /** Returns the table. */
-export function operationTable({ server, users, restart }: OperationContext): OperationTable {
+export function operationTable({ server, users, restart, reload }: OperationContext): OperationTable {
   return {
     status: read(noArguments, () => server.status()),
 
@@ -116,6 +118,9 @@ export function operationTable({ server, users, restart }: OperationContext): Op
 
     /** Goes on after `suspend`; answers with whether it did, and if not, why. */
     resume: change(resumeArguments, ({ reason }, { caller }) => server.resume({ reason, trigger: triggerOf(caller) })),
+
+    /** Takes the configuration and certificates in anew, all or nothing; answers with what has changed. */
+    reload: change(noArguments, () => reload()),
 
     /** Who is logged in. */
     "session.list": read(sessionsArguments, (args) => listSessions(server.sessions(), args)),

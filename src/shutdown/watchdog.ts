@@ -53,7 +53,7 @@ const MAX_MS = 365 * 86_400_000;
 /** The watchdog of a real process. It reads the machine's clock, because it guards against everything else. */
 export class ThreadWatchdog implements Watchdog {
   #log: Logger;
-  #graceMs: number;
+  #options: ThreadWatchdogOptions;
   #reportFile: string | undefined;
   #blockedMs: number;
   #shared = new SharedArrayBuffer(LAYOUT.bytes);
@@ -69,7 +69,7 @@ export class ThreadWatchdog implements Watchdog {
 
   constructor(options: ThreadWatchdogOptions) {
     this.#log = options.log;
-    this.#graceMs = options.graceMs;
+    this.#options = options;
     this.#reportFile = options.reportFile;
     this.#blockedMs = options.blockedMs ?? 1_000;
   }
@@ -91,7 +91,7 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   bringForward(limitMs: number): void {
-    if (nanoseconds(limitMs + this.#graceMs) < Atomics.load(this.#times, LAYOUT.deadline)) this.#setLimit(limitMs);
+    if (nanoseconds(limitMs + this.#options.graceMs) < Atomics.load(this.#times, LAYOUT.deadline)) this.#setLimit(limitMs);
   }
 
   running(phase: string, participants: Iterable<string>): void {
@@ -147,7 +147,7 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   #setLimit(limitMs: number): void {
-    Atomics.store(this.#times, LAYOUT.deadline, nanoseconds(limitMs + this.#graceMs));
+    Atomics.store(this.#times, LAYOUT.deadline, nanoseconds(limitMs + this.#options.graceMs));
     // Wakes the thread, which then goes back to sleep until the new moment.
     Atomics.notify(this.#header, LAYOUT.armed);
   }

@@ -14,6 +14,7 @@ import { Rights } from "../operations/rights.ts";
 import { operationTable } from "../operations/table.ts";
 import { UserAdmin } from "../operations/user-admin.ts";
 import type { PhaseName } from "../server/phases.ts";
+import type { ReloadResult } from "../server/reloading.ts";
 import { Server, type ServerOptions, type ServerStatus } from "../server/server.ts";
 import type { LifecycleEvents } from "../shutdown/lifecycle.ts";
 import type { PhaseProgress } from "../shutdown/phase-progress.ts";
@@ -22,6 +23,7 @@ import type { StopRequest } from "../shutdown/types.ts";
 import { MemoryStore } from "../store/memory.ts";
 import type { Store } from "../store/store.ts";
 import { systemClock } from "../util/clock.ts";
+import { MorendoError } from "../util/errors.ts";
 import { silentLog } from "../util/log.ts";
 import { ServerWatch } from "./leaks/server-watch.ts";
 import { assertNothingLeft } from "./leaks/stock.ts";
@@ -32,6 +34,7 @@ import type { ScriptedPeer } from "./scripted-peer.ts";
 /** The password of every account that is given none. */
 export const PASSWORD = "orchard";
 
+const NO_FILE = "a server inside a test's process has no configuration file: use TestServer.reload";
 const NO_RESTART = "a server inside a test's process has no program to start again";
 
 /** The sections of the configuration, as in the file; each option has the default that it has there. */
@@ -80,13 +83,15 @@ export async function startServer(config: TestConfig = {}, options: StartServerO
       operationTable({
         server,
         users: new UserAdmin({ accounts: accountsPort(() => server), hosts }),
+        reload: () => Promise.reject(new MorendoError("MORENDO_CONFIG_INVALID", NO_FILE)),
         restart: () => Promise.resolve({ ok: false, step: "refused", why: NO_RESTART, stderrTail: "" }),
       }),
     log: rest.log ?? silentLog,
   });
+  const rights = new Rights(parsed.admin);
   const server: Server = new Server({
     log: silentLog,
-    operations: operations.forModules(new Rights(parsed.admin)),
+    operations: operations.forModules(rights),
     ...rest,
     ...(stored === undefined ? {} : { store: stored }),
     clock: watch.clock,
@@ -94,6 +99,7 @@ export async function startServer(config: TestConfig = {}, options: StartServerO
     config: parsed,
   });
   const started = new TestServer({ server, config: parsed, options, folder, watch: checkLeaks ? watch : undefined });
+  server.alsoReload({ prepare: (next) => () => rights.replace(next.admin) });
   if (!(await server.start())) {
     const { error = "a stop was asked for" } = await whileTimeGoesOn(started.stop(), rest.clock, 50);
     await started.dispose();
@@ -222,6 +228,11 @@ export class TestServer {
     // In memory nothing arrives unless time goes on.
     await (network === undefined ? client.login() : whileTimeGoesOn(client.login(), clock, 1));
     return client;
+  }
+
+  /** Lets it take in another configuration, given as that of `startServer` is; what is left out has its default there. */
+  reload(config: TestConfig): Promise<ReloadResult> {
+    return this.server.reload(completed(config, this.data, this.#made.options.peers ?? []));
   }
 
   /** Stops it as an operator does, for the given reason or as the request says. Resolves with the report. */

@@ -6,6 +6,7 @@ import type { Config } from "../../config/schema.ts";
 import { ControlServer } from "../../control/control-server.ts";
 import { HttpServer } from "../../control/http/http-server.ts";
 import { accountsPort } from "../../operations/accounts-port.ts";
+import type { Caller } from "../../operations/operation.ts";
 import { Operations } from "../../operations/operations.ts";
 import { Rights } from "../../operations/rights.ts";
 import { operationTable } from "../../operations/table.ts";
@@ -27,6 +28,7 @@ import type { Io } from "../io.ts";
 import { keepServer, needsKeeper } from "../keeper.ts";
 import { type Log, makeLog } from "../log.ts";
 import type { Finish } from "../program.ts";
+import { reloader } from "../reloader.ts";
 import { restarter } from "../restarter.ts";
 import { Systemd } from "../systemd.ts";
 
@@ -38,13 +40,18 @@ A successor takes the place of the process that was started, which then ends. Wh
 a small parent of the server: it passes signals on and ends as the server does. Process 1 of a container always is one.
 
 Signals: SIGTERM or Ctrl-C stops it in order, a second one shortens the time left, a third one skips to the last phase;
-SIGUSR2 replaces it by a new process, as morendo restart does.
+SIGUSR2 replaces it by a new process, as morendo restart does; SIGHUP takes in configuration and certificates, as morendo
+reload does.
 
 Examples:
   morendo start
   MORENDO_C2S__LISTEN=127.0.0.1:15222 morendo start --config test.toml`;
 
 const SUSPENDED = { reason: "started suspended", trigger: "start --suspended" };
+
+const SIGHUP: Caller = { trigger: "SIGHUP", may: () => true };
+/** Nobody waits for the outcome of a signal who could go away. */
+const NEVER = new AbortController().signal;
 
 interface StartOptions extends ConfigOption {
   readonly keeper: boolean;
@@ -68,7 +75,7 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
       try {
         const loaded = findConfig(io, options);
         await checkModuleOptions(loaded, io);
-        finish(await runServer(io, loaded, generation, suspended));
+        finish(await runServer(io, { loaded, read: () => findConfig(io, options), generation, suspended }));
       } catch (thrown) {
         await generation.inheritance?.failed(thrown);
         throw thrown;
@@ -76,19 +83,31 @@ export function startCommand(io: Io, configOption: () => Option, finish: Finish)
     });
 }
 
-async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, suspended: boolean): Promise<number> {
+/** How the server is to run. */
+interface Run {
+  readonly loaded: LoadedConfig;
+  /** Reads the configuration anew; throws a ConfigError. */
+  read(): LoadedConfig;
+  readonly generation: Generation;
+  readonly suspended: boolean;
+}
+
+async function runServer(io: Io, { loaded, read, generation, suspended }: Run): Promise<number> {
   const { config, file } = loaded;
   await makeDataFolder(config.data);
   const logging = makeLog(config.log, io);
   const { log } = logging;
   const watchdog = new ThreadWatchdog({
     log,
-    graceMs: config.shutdown.watchdog_grace,
+    get graceMs() {
+      return server.config.shutdown.watchdog_grace;
+    },
     reportFile: join(config.data, "watchdog.json"),
   });
   const { clock, random } = io;
   const { inheritance, listeners: inherited, spawnSuccessor, command } = generation;
-  const operations = new Operations({ table: () => operationTable({ server, users, restart }), log });
+  const operations = new Operations({ table: () => operationTable({ server, users, restart, reload }), log });
+  const rights = new Rights(config.admin);
   const server: Server = new Server({
     config,
     log,
@@ -105,7 +124,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, s
         return http.passable;
       },
     },
-    operations: operations.forModules(new Rights(config.admin)),
+    operations: operations.forModules(rights),
     ...(inheritance === undefined ? {} : { inheritance }),
     // Whether a successor is suspended is its predecessor's to say.
     ...(suspended && inheritance === undefined ? { suspended: SUSPENDED } : {}),
@@ -118,8 +137,11 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, s
     server,
     manager: generation.manager,
     isKept: spawnSuccessor !== undefined,
-    graceMs: config.shutdown.watchdog_grace,
+    get graceMs() {
+      return server.config.shutdown.watchdog_grace;
+    },
   });
+  const reload = reloader({ server, systemd, read });
   const restart = restarter({
     server,
     systemd,
@@ -138,7 +160,7 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, s
     clock: io.clock,
     log,
   });
-  const http = new HttpServer({ config, server, operations, inherited, clock, random, log });
+  const http = new HttpServer({ config: server.config, server, operations, inherited, clock, random, log });
   // While there is a predecessor, it is the one who answers.
   await (inheritance === undefined ? control.start() : control.prepare());
   try {
@@ -147,6 +169,10 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, s
     await control.close(0);
     throw thrown;
   }
+
+  server.alsoReload({ prepare: (next) => logging.prepare(next.log) });
+  server.alsoReload({ prepare: (next) => http.prepareReload(next) });
+  server.alsoReload({ prepare: (next) => () => rights.replace(next.admin) });
 
   const tell = (text: string): void => {
     (io.stdout.isTTY === true ? io.stdout : io.stderr).write(`${text}\n`);
@@ -157,6 +183,10 @@ async function runServer(io: Io, loaded: LoadedConfig, generation: Generation, s
     lifecycle: server.lifecycle,
     clock: io.clock,
     log,
+    // The operations log how it went.
+    reload: async () => {
+      await operations.perform("reload", {}, { caller: SIGHUP, emit: () => undefined, signal: NEVER });
+    },
     restart: async () => {
       await restart({ reason: "received SIGUSR2", trigger: "SIGUSR2" });
     },

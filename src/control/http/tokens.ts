@@ -60,6 +60,11 @@ export class Tokens {
     return new Tokens(known);
   }
 
+  /** Those of `other` are good from now on, and no others. */
+  replaceBy(other: Tokens): void {
+    this.#known = other.#known;
+  }
+
   /** Returns whose token this is. Takes the same time for a token that is nearly right and one that is not. */
   find(presented: string): TokenHolder | undefined {
     const hash = hashOf(presented);
