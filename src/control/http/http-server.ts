@@ -54,6 +54,7 @@ const LIMITS: HttpLimits = {
 
 /** What the HTTP side is made of. */
 export interface HttpServerOptions {
+  /** Its values may change while the server runs; `prepareReload` is called then. */
   readonly config: Config;
   readonly server: MeasuredServer & ObservedServer;
   readonly operations: Pick<Operations, "perform">;
@@ -62,6 +63,10 @@ export interface HttpServerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly limits?: Partial<HttpLimits>;
+}
+
+function hostCheckOf({ http }: Config): (host: string | undefined) => boolean {
+  return hostCheck([...http.names, ...http.listen.map((address) => splitAddress(address).host)]);
 }
 
 interface Open {
@@ -78,6 +83,7 @@ export class HttpServer {
   #lag: LoopLag;
   #knowsHost: (host: string | undefined) => boolean;
   #routes: Routes | undefined;
+  #tokens: Tokens | undefined;
   #claimed: (() => Promise<void>)[] = [];
   #open: Open[] = [];
   #unanswered = new Map<Socket, number>();
@@ -89,10 +95,21 @@ export class HttpServer {
     this.#limits = { ...LIMITS, ...options.limits };
     this.#log = options.log.child({ part: "http" });
     this.#lag = new LoopLag(options.clock);
-    this.#knowsHost = hostCheck([
-      ...options.config.http.names,
-      ...options.config.http.listen.map((address) => splitAddress(address).host),
-    ]);
+    this.#knowsHost = hostCheckOf(options.config);
+  }
+
+  /**
+   * Reads the tokens of another configuration and returns what puts them, and what else is computed from it, in force.
+   * Rejects with `MORENDO_HTTP_TOKEN` as `start` does.
+   */
+  async prepareReload({ http }: Config): Promise<() => void> {
+    const { config, random } = this.#options;
+    const tokens = this.#tokens && (await Tokens.load({ data: config.data, tokens: http.tokens, random }));
+    return () => {
+      this.#knowsHost = hostCheckOf(config);
+      if (tokens !== undefined) this.#tokens?.replaceBy(tokens);
+      for (const { server } of this.#open) server.maxConnections = config.http.max_connections;
+    };
   }
 
   /** Where it listens, as `host:port`. */
@@ -126,6 +143,7 @@ export class HttpServer {
     const { config, random, inherited } = this.#options;
     if (config.http.listen.length === 0) return;
     const tokens = await Tokens.load({ data: config.data, tokens: config.http.tokens, random });
+    this.#tokens = tokens;
     this.#routes = new Routes({
       ...this.#options,
       tokens,

@@ -62,7 +62,9 @@ export class Routes {
     this.#watchers = new Watchers({
       operations,
       clock,
-      max: config.http.max_watchers,
+      get max() {
+        return config.http.max_watchers;
+      },
       snapshot: () => takeSnapshot(server, config.shutdown, clock.wallTime()),
     });
   }

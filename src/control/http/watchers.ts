@@ -58,6 +58,8 @@ export class Watchers {
     const outcome = await operations.perform("watch", {}, { caller: callerFor(holder), emit, signal: gone.signal });
     this.#streams.delete(stream);
     if (this.#streams.size === 0) this.#stop();
+    // How it stands in the end, for who draws it.
+    stream.event("status", JSON.stringify(this.#options.snapshot()));
     stream.event("end", JSON.stringify(outcome.ok ? null : outcome.error));
     stream.end();
   }

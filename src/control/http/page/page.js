@@ -21,8 +21,18 @@ const QUESTIONS = {
     isDanger: true,
     fields: [
       { name: "reason", label: "Reason, which users can read", value: "stopped by the operator" },
-      { name: "delay", label: "Wait before it begins", needs: "delay", hint: "A time such as 90s or 5m; empty: at once. New logins are told, everything else goes on." },
-      { name: "announce", label: "Tell users", needs: "announce", hint: "A text for everybody who is online; empty: nothing." },
+      {
+        name: "delay",
+        label: "Wait before it begins",
+        needs: "announce",
+        hint: "A time such as 90s or 5m; empty: as configured. Until then everything goes on.",
+      },
+      {
+        name: "announce",
+        label: "Tell users",
+        needs: "announce",
+        hint: "A text for everybody who is online; empty: nothing.",
+      },
     ],
   },
   restart: {
@@ -36,7 +46,14 @@ const QUESTIONS = {
     text: "What is under way is finished, then everything stands still until you resume.",
     yes: "Suspend the server",
     fields: [
-      { name: "mode", label: "Connections", options: [["hold", "Hold: nobody notices, everything waits"], ["refuse", "Refuse: those here go on, new ones are turned away"]] },
+      {
+        name: "mode",
+        label: "Connections",
+        options: [
+          ["hold", "Hold: nobody notices, everything waits"],
+          ["refuse", "Refuse: those here go on, new ones are turned away"],
+        ],
+      },
       { name: "reason", label: "Reason", value: "suspended by the operator" },
     ],
   },
@@ -57,7 +74,7 @@ const told = {
     } else if (name === "report" || name === "cancelled") {
       reportShown = data.id;
       drawReport(data);
-      if (name === "report") drawState("stopped", "This process has ended its work. The page goes on as soon as a server answers.");
+      if (name === "report") drawState("stopped");
     }
     drawActions();
   },
@@ -124,9 +141,14 @@ function outcomeOf(action, result) {
       ? ["good", `Process ${result.pid} has taken over; nobody was served for ${result.frozenMs} ms.`]
       : ["bad", `Not restarted: ${result.why}`];
   }
-  if (action === "cancel") return result.cancelled ? ["good", "The stop is cancelled."] : ["bad", `Not cancelled: ${result.why}`];
-  if (action === "suspend") return result.suspended === false ? ["bad", `Not suspended: ${result.why ?? result.outcome}`] : ["good", "Suspended."];
-  if (action === "resume") return result.resumed === false ? ["bad", `Not resumed: ${result.why}`] : ["good", "The server goes on."];
+  if (action === "cancel")
+    return result.cancelled ? ["good", "The stop is cancelled."] : ["bad", `Not cancelled: ${result.why}`];
+  if (action === "suspend")
+    return result.suspended === false
+      ? ["bad", `Not suspended: ${result.why ?? result.outcome}`]
+      : ["good", "Suspended."];
+  if (action === "resume")
+    return result.resumed === false ? ["bad", `Not resumed: ${result.why}`] : ["good", "The server goes on."];
   return ["good", "The server goes down."];
 }
 
@@ -143,7 +165,9 @@ function ask({ title, text, yes, isDanger = false, fields }) {
   say("dialog-yes", yes);
   say("dialog-error", "");
   $("dialog-yes").classList.toggle("danger", isDanger);
-  $("dialog-fields").replaceChildren(...fields.flatMap(fieldOf));
+  $("dialog-fields").replaceChildren(
+    ...fields.filter(({ needs }) => needs === undefined || allowed.has(needs)).flatMap(fieldOf),
+  );
   return new Promise((resolve) => {
     const done = (args) => {
       $("dialog-form").onsubmit = null;
@@ -184,6 +208,10 @@ function fieldOf({ name, label, value = "", hint, options }) {
 }
 
 function signIn(text) {
+  if (!/^[\w.~+/=-]+$/.test(text)) {
+    signOut("This does not look like a token.");
+    return;
+  }
   token = text;
   sessionStorage.setItem(KEY, token);
   $("sign-in").hidden = true;
@@ -222,8 +250,8 @@ $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("token").value.trim();
   $("token").value = "";
-  if (/^[\w.~+/=-]+$/.test(text)) signIn(text);
-  else say("token-error", "This does not look like a token.");
+  say("token-error", "");
+  signIn(text);
 });
 $("forget").addEventListener("click", () => signOut());
 window.addEventListener("hashchange", () => {

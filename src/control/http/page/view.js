@@ -23,10 +23,16 @@ const FATES = [
 ];
 
 const EVIDENCE = { "sm-ack": "Acknowledged", pong: "By pong", closed: "By close", written: "Only written" };
-const TONES = { clean: "var(--good)", cancelled: "var(--idle)", incomplete: "var(--warn)", lost: "var(--bad)", fatal: "var(--bad)" };
+const TONES = {
+  clean: "var(--good)",
+  cancelled: "var(--idle)",
+  incomplete: "var(--warn)",
+  lost: "var(--bad)",
+  fatal: "var(--bad)",
+};
 
-/** How many sessions there were when the run began, as far as this page has seen. */
-let sessionsBefore = 0;
+/** How many clients there were when the run began, as far as this page has seen. */
+let clientsBefore = 0;
 
 /** Draws a snapshot. */
 export function draw(snapshot) {
@@ -37,8 +43,9 @@ export function draw(snapshot) {
   drawBudget(snapshot);
   drawPhases(phases, progress, state);
   drawBlockers(progress?.blockers ?? []);
-  sessionsBefore = request === undefined ? status.sessions : Math.max(sessionsBefore, status.sessions);
-  drawSessions(status, request !== undefined);
+  const clients = status.connections + status.hibernating;
+  clientsBefore = request === undefined ? clients : Math.max(clientsBefore, clients);
+  drawClients(status, clients, request !== undefined);
   drawServers(snapshot);
 }
 
@@ -50,23 +57,32 @@ export function drawState(state, text) {
   document.title = `${capital(STATES[state] ?? state)} – Morendo`;
 }
 
-function about({ at, status, request, suspension }) {
-  const since = at - Date.parse(status.startedAt);
-  const basics = `For ${span(since)} · version ${status.version} · process ${status.pid}`;
-  if (request !== undefined) return `${capital(request.cause)}, asked for by ${request.trigger}: ${request.reason}`;
-  if (suspension !== undefined) return `${capital(suspension.cause)} (${suspension.mode}), asked for by ${suspension.trigger}: ${suspension.reason}`;
-  return basics;
+function about({ at, status, request }) {
+  const { suspension } = status;
+  if (status.state === "stopped")
+    return "This process has ended its work. The page goes on as soon as a server answers.";
+  const asked = request ?? suspension;
+  if (asked === undefined) {
+    return `For ${span(at - Date.parse(status.startedAt))} · version ${status.version} · process ${status.pid}`;
+  }
+  const mode = suspension !== undefined && request === undefined ? ` (${suspension.mode})` : "";
+  return `${capital(asked.cause)}${mode}, asked for by ${asked.trigger}: ${asked.reason}`;
 }
 
-function drawBudget({ remainingMs, budgetMs, request, progress }) {
-  const isShown = request !== undefined && remainingMs !== undefined;
-  $("budget").hidden = !isShown;
-  if (!isShown) return;
-  const whole = Math.max(budgetMs, remainingMs);
-  share($("budget-bar").firstElementChild, remainingMs / whole);
-  say("budget-left", `${span(remainingMs)} left`);
-  say("budget-of", progress === undefined ? `of ${span(whole)}` : `of ${span(whole)} · ${progress.phase}, step ${progress.step} of ${progress.steps}`);
-  $("budget-bar").setAttribute("aria-label", `${span(remainingMs)} of ${span(whole)} left`);
+function drawBudget({ remainingMs, budgetMs, progress, status }) {
+  const isRunning = remainingMs !== undefined;
+  const left = isRunning ? remainingMs : status.state === "stopped" ? 0 : budgetMs;
+  const whole = Math.max(budgetMs, left);
+  share($("budget-bar").firstElementChild, left / whole);
+  $("budget-bar").setAttribute("aria-label", `${span(left)} of ${span(whole)} left`);
+  if (isRunning) {
+    say("budget-left", `${span(left)} left`);
+    const step = progress === undefined ? "" : ` · ${progress.phase}, step ${progress.step} of ${progress.steps}`;
+    say("budget-of", `of ${span(whole)}${step}`);
+  } else {
+    say("budget-left", status.state === "stopped" ? "Over" : span(whole));
+    say("budget-of", status.state === "stopped" ? "" : "is what a stop may take");
+  }
 }
 
 /** Between snapshots the phase under way goes on. */
@@ -77,16 +93,31 @@ export function drawProgress(progress, last) {
 }
 
 function drawPhases(phases, progress, state) {
-  const shown = phases.filter(({ name, optional, outcome }) => !optional || progress?.phase === name || (outcome !== undefined && outcome !== "skipped"));
+  const shown = phases.filter(
+    ({ name, optional, outcome }) =>
+      !optional || progress?.phase === name || (outcome !== undefined && outcome !== "skipped"),
+  );
   const list = $("phases");
   const used = phases.reduce((sum, { durationMs = 0 }) => sum + durationMs, 0);
   const longest = Math.max(1, ...shown.map(({ ceilingMs, durationMs = 0 }) => Math.max(ceilingMs, durationMs)));
-  const rows = keep(list, shown.map(({ name }) => name), phaseRow);
+  const rows = keep(
+    list,
+    shown.map(({ name }) => name),
+    phaseRow,
+  );
   for (const phase of shown) {
     const row = rows.get(phase.name);
     const isRunning = progress?.phase === phase.name && phase.outcome === undefined;
     const ms = phase.durationMs ?? (isRunning ? Math.max(0, progress.elapsedMs - used) : 0);
-    const status = isRunning ? "running" : phase.outcome === "done" ? "done" : phase.outcome === "skipped" ? "skipped" : phase.outcome === undefined ? "waiting" : "bad";
+    const status = isRunning
+      ? "running"
+      : phase.outcome === "done"
+        ? "done"
+        : phase.outcome === "skipped"
+          ? "skipped"
+          : phase.outcome === undefined
+            ? "waiting"
+            : "bad";
     row.dataset.status = status;
     row.querySelector(".mark").textContent = { done: "✓", bad: "!", skipped: "–" }[status] ?? "";
     const bar = row.querySelector(".span");
@@ -95,7 +126,10 @@ function drawPhases(phases, progress, state) {
     bar.style.setProperty("--used", ms / longest);
     const words = timeOf(phase, status, ms, isRunning ? progress : undefined, state);
     if (row.querySelector(".time").textContent !== words) row.querySelector(".time").textContent = words;
-    bar.setAttribute("aria-label", `${span(phase.floorMs)} kept free, ${span(phase.ceilingMs)} at most, ${span(ms)} used`);
+    bar.setAttribute(
+      "aria-label",
+      `${span(phase.floorMs)} kept free, ${span(phase.ceilingMs)} at most, ${span(ms)} used`,
+    );
     if (isRunning) row.setAttribute("aria-current", "step");
     else row.removeAttribute("aria-current");
   }
@@ -131,13 +165,13 @@ function drawBlockers(names) {
   for (const [text, row] of rows) row.className = shown.length === 0 && text === "nobody" ? "muted" : "";
 }
 
-function drawSessions({ sessions, connections, hibernating, resumable }, isDraining) {
+function drawClients({ sessions, hibernating, resumable }, clients, isDraining) {
+  const whole = Math.max(clientsBefore, clients);
+  say("clients", number(clients));
+  say("clients-of", isDraining ? `of ${number(whole)} left` : "connected or expected back");
+  share($("clients-bar").firstElementChild, whole === 0 ? 0 : clients / whole);
+  $("clients-bar").setAttribute("aria-label", `${clients} of ${whole} clients`);
   say("sessions", number(sessions));
-  const whole = Math.max(sessionsBefore, sessions);
-  say("sessions-of", isDraining ? `of ${number(whole)} left` : "");
-  share($("sessions-bar").firstElementChild, whole === 0 ? 0 : sessions / whole);
-  $("sessions-bar").setAttribute("aria-label", `${sessions} of ${whole} sessions`);
-  say("connections", number(connections));
   say("hibernating", number(hibernating));
   say("resumable", number(resumable));
 }
@@ -147,7 +181,11 @@ function drawServers({ status, domains, moreDomains }) {
   say("outgoing", number(status.s2s.outgoing));
   say("incoming", number(status.s2s.incoming));
   const longest = Math.max(1, ...domains.map(({ queued, unproved }) => queued + unproved));
-  const rows = keep($("domains"), domains.map(({ domain }) => domain), domainRow);
+  const rows = keep(
+    $("domains"),
+    domains.map(({ domain }) => domain),
+    domainRow,
+  );
   for (const { domain, queued, unproved } of domains) {
     const row = rows.get(domain);
     row.querySelector(".count").textContent = `${number(queued)} queued, ${number(unproved)} unproved`;
@@ -175,18 +213,31 @@ export function drawReport(report) {
   badge.textContent = report.outcome;
   badge.style.setProperty("--tone", TONES[report.outcome] ?? "var(--idle)");
   const when = new Date(report.startedAt).toLocaleString();
-  say("report-about", `${capital(report.cause)} by ${report.trigger}: ${report.reason} · ${when} · ${span(report.durationMs)} of ${span(report.budgetMs)}`);
+  say(
+    "report-about",
+    `${capital(report.cause)} by ${report.trigger}: ${report.reason} · ${when} · ${span(report.durationMs)} of ${span(report.budgetMs)}`,
+  );
   const { run, destinations } = report.obligations;
   const fates = FATES.filter(([name]) => typeof run[name] === "number");
-  const bar = keep($("fates-bar"), fates.map(([name]) => name), () => element("span"));
+  const bar = keep(
+    $("fates-bar"),
+    fates.map(([name]) => name),
+    () => element("span"),
+  );
   for (const [name, , tone] of fates) {
     share(bar.get(name), run[name]);
     bar.get(name).style.setProperty("--tone", tone);
     bar.get(name).hidden = run[name] === 0;
   }
   $("fates-bar").setAttribute("aria-label", fates.map(([name, label]) => `${label}: ${run[name]}`).join(", "));
-  facts($("fates-list"), fates.map(([name, label, tone]) => [label, number(run[name]), tone]));
-  facts($("evidence-list"), Object.entries(run.evidence).map(([name, count]) => [EVIDENCE[name] ?? name, number(count)]));
+  facts(
+    $("fates-list"),
+    fates.map(([name, label, tone]) => [label, number(run[name]), tone]),
+  );
+  facts(
+    $("evidence-list"),
+    Object.entries(run.evidence).map(([name, count]) => [EVIDENCE[name] ?? name, number(count)]),
+  );
   const lost = destinations.flatMap(({ lostNames }) => lostNames);
   $("lost").hidden = run.lost === 0;
   const names = lost.slice(0, 100);
@@ -195,11 +246,15 @@ export function drawReport(report) {
 }
 
 function facts(list, entries) {
-  const rows = keep(list, entries.map(([label]) => label), (label) => {
-    const row = element("div");
-    row.append(element("dt", "", label), element("dd"));
-    return row;
-  });
+  const rows = keep(
+    list,
+    entries.map(([label]) => label),
+    (label) => {
+      const row = element("div");
+      row.append(element("dt", "", label), element("dd"));
+      return row;
+    },
+  );
   for (const [label, value, tone] of entries) {
     rows.get(label).querySelector("dd").textContent = value;
     if (tone !== undefined) rows.get(label).style.setProperty("--tone", tone);
@@ -216,7 +271,8 @@ function keep(list, names, make) {
     rows.set(name, row);
   }
   const wanted = [...rows.values()];
-  if (wanted.length !== list.children.length || wanted.some((row, index) => list.children[index] !== row)) list.replaceChildren(...wanted);
+  if (wanted.length !== list.children.length || wanted.some((row, index) => list.children[index] !== row))
+    list.replaceChildren(...wanted);
   return rows;
 }
 
@@ -224,7 +280,7 @@ function keep(list, names, make) {
 export function drawLink(state, seconds) {
   $("link").dataset.link = state;
   const texts = { on: "Live", connecting: "Connecting…", off: "Not connected" };
-  say("link-text", texts[state] ?? `No answer, trying again in ${Math.ceil(seconds)} s`);
+  say("link-text", texts[state] ?? `Again in ${Math.ceil(seconds)} s`);
 }
 
 function element(tag, className = "", text = "") {
