@@ -129,7 +129,7 @@ export interface ServerStopping {
 export interface StateChanged {
   /** The state from now on. */
   readonly state: LifecycleState;
-  /** Why, when the server goes down. */
+  /** Why, when the server goes down or is suspended. */
   readonly cause?: Cause;
   /** The same in words. */
   readonly reason?: string;
@@ -183,7 +183,7 @@ export interface NotificationCatalogue {
   "server-alone": undefined;
   /**
    * The server's state has changed: `running` at the end of the start, `stopping` when a stop begins, `running` again when
-   * one was cancelled. `stopped` comes when modules are unloaded, so that nobody is told.
+   * one was cancelled; `suspending`, `suspended` and `running` when an operator suspends the server and lets it go on. `stopped` comes when modules are unloaded, so that nobody is told.
    */
   "lifecycle/state": StateChanged;
   /**

@@ -4,6 +4,7 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { DrainReport } from "../shutdown/report.ts";
+import type { SuspendContext, SuspendParticipant, SuspendStep } from "../shutdown/suspend-types.ts";
 import type { Lease, LifecycleState, Participant, PhaseContext } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Clock, Timer } from "../util/clock.ts";
@@ -22,6 +23,8 @@ import type {
   ModuleOperations,
   ModuleStorage,
   PhaseOptions,
+  SuspendHooks,
+  SuspendOptions,
 } from "./module-api.ts";
 import { moduleContext } from "./module-context.ts";
 import { Faults } from "./module-faults.ts";
@@ -43,6 +46,7 @@ export type RegistrationKind =
   | "commands"
   | "streamFeatures"
   | "handovers"
+  | "suspensions"
   | "timers"
   | "leases";
 
@@ -218,6 +222,30 @@ export class LoadedModule implements ModuleApi {
     this.#mayRegister(`stream feature "${name}"`);
     this.#register("streamFeatures", this.#around.announcements.addStreamFeature(namespace, name));
   };
+
+  suspend(hooks: SuspendHooks, { timeout, modes, name: suffix }: SuspendOptions = {}): void {
+    this.#mustBeLoaded("suspend");
+    const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout);
+    if (timeout !== undefined && timeoutMs === undefined) {
+      throw this.faults.refuse("MORENDO_MODULE_MISUSE", "suspend", `"${timeout}" is not a duration such as "2s"`);
+    }
+    const name = suffix === undefined ? this.name : `${this.name}: ${suffix}`;
+    const { prepare, suspend, resume } = hooks;
+    const contextFor = (context: SuspendContext): SuspendContext => {
+      const { mode } = context;
+      const keep = (lease: Lease): Lease => this.#keepLease(lease);
+      return Object.assign(moduleContext<SuspendStep>(name, context, { faults: this.faults, keep }), { mode });
+    };
+    const participant: SuspendParticipant = {
+      name,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(modes !== undefined && { modes: [...modes] }),
+      ...(prepare !== undefined && { prepare: (context) => prepare.call(hooks, contextFor(context)) }),
+      ...(suspend !== undefined && { suspend: (context) => suspend.call(hooks, contextFor(context)) }),
+      ...(resume !== undefined && { resume: (context) => resume.call(hooks, context) }),
+    };
+    this.#register("suspensions", this.#around.lifecycle.onSuspend(participant));
+  }
 
   handover(handover: Handover): void {
     this.#mayRegister("handover");

@@ -16,6 +16,7 @@ import type {
   RepeatedRequest,
   SkipReason,
 } from "../shutdown/report.ts";
+import type { ResumeContext, SuspendContext, SuspendStep } from "../shutdown/suspend-types.ts";
 import type {
   Cause,
   Evidence,
@@ -60,8 +61,11 @@ export type {
   PhaseReport,
   Progress,
   RepeatedRequest,
+  ResumeContext,
   RunOutcome,
   SkipReason,
+  SuspendContext,
+  SuspendStep,
   When,
 };
 
@@ -150,6 +154,36 @@ export interface PhaseOptions {
    * a later stop calls it again.
    */
   readonly cancelled?: () => void | Promise<void>;
+}
+
+/**
+ * How a module takes part when the server is suspended and goes on. All are awaited. First everybody prepares, then
+ * everybody suspends, in the order of registration; they resume in the reverse order.
+ */
+export interface SuspendHooks {
+  /** Changes nothing that anybody could notice; a rejection calls the suspension off, and says why. */
+  prepare?(context: SuspendContext): void | Promise<void>;
+  /**
+   * Stands still when it resolves: in the mode `hold` the module must write nothing from then on and let no time run out.
+   * What clients and other servers send is not read any more, and what was in work is finished, when it is called. One that
+   * is out of time or rejects is named as late, and the suspension goes back or stays, as the operator chose.
+   */
+  suspend?(context: SuspendContext): void | Promise<void>;
+  /**
+   * Goes on: called for whoever had begun to prepare or to suspend, however it fared, also before a stop; it has five
+   * seconds. Clients and other servers are heard again only afterwards.
+   */
+  resume?(context: ResumeContext): void | Promise<void>;
+}
+
+/** When and how long a module takes part in suspensions. */
+export interface SuspendOptions {
+  /** The modes it takes part in, such as `hold` and `refuse`; all unless given. The context names the mode. */
+  readonly modes?: readonly string[];
+  /** A duration such as `"2s"` for each step; without one what is left of the suspension's time. */
+  readonly timeout?: string;
+  /** Distinguishes several participants of one module in the report. */
+  readonly name?: string;
 }
 
 /**
@@ -282,6 +316,11 @@ export interface ModuleApi {
    * like `feature`.
    */
   streamFeature(namespace: string, name: string): void;
+  /**
+   * Takes part in every suspension of the server until the module is unloaded. Throws `MORENDO_MODULE_UNLOADED`, and
+   * `MORENDO_MODULE_MISUSE` for a `timeout` that is no duration.
+   */
+  suspend(hooks: SuspendHooks, options?: SuspendOptions): void;
   /** Says what this module hands over at a restart; called again it replaces what was said before. Throws like `feature`. */
   handover(handover: Handover): void;
   /**

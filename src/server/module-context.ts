@@ -16,11 +16,11 @@ export interface ContextOwner {
 }
 
 /** Returns the context of the participant `name`. */
-export function moduleContext(
+export function moduleContext<Phase extends string = PhaseName>(
   name: string,
-  context: PhaseContext<PhaseName>,
+  context: PhaseContext<Phase>,
   { faults, keep }: ContextOwner,
-): PhaseContext<PhaseName> {
+): PhaseContext<Phase> {
   const { phase, cause, reason, signal } = context;
   const mustBeOpen = (what: string): void => {
     if (!signal.aborted && context.remaining() > 0) return;

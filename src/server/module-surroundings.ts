@@ -2,6 +2,7 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { DrainReport, PhaseReport } from "../shutdown/report.ts";
+import type { SuspendParticipant } from "../shutdown/suspend-types.ts";
 import type { LifecycleState, Participant } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Store } from "../store/store.ts";
@@ -41,6 +42,8 @@ export interface ModuleLifecycle {
   snapshot(): DrainReport | undefined;
   /** Adds a participant to a phase; the returned function removes it. */
   attach(phase: PhaseName, participant: Participant<PhaseName>): () => void;
+  /** Adds a participant to suspensions; the returned function removes it. */
+  onSuspend(participant: SuspendParticipant): () => void;
 }
 
 /** The server around a module. */

@@ -17,6 +17,7 @@ import type { Session } from "../server/session.ts";
 import { endSession } from "../server/session-ending.ts";
 import { SessionTable } from "../server/session-table.ts";
 import type { DrainReport } from "../shutdown/report.ts";
+import type { SuspendParticipant } from "../shutdown/suspend-types.ts";
 import type { Fate, LifecycleState, Participant } from "../shutdown/types.ts";
 import { Stanza } from "../stanza/stanza.ts";
 import { MemoryStore } from "../store/memory.ts";
@@ -92,6 +93,8 @@ export class ModuleHost {
   proves = true;
   /** Who takes part in the phases of the shutdown. */
   readonly participants: { readonly phase: PhaseName; readonly participant: Participant<PhaseName> }[] = [];
+  /** Who takes part in suspensions, in the order of registration. */
+  readonly suspending: SuspendParticipant[] = [];
   state: LifecycleState = "running";
   /** Whether the stop that the test plays is past the point of no return. */
   isPastNoReturn = false;
@@ -289,6 +292,12 @@ export class ModuleHost {
       },
       ended: (phase) => (this.endedPhases.has(phase) ? { outcome: "done" } : undefined),
       snapshot: () => this.report,
+      onSuspend: (participant) => {
+        this.suspending.push(participant);
+        return () => {
+          this.suspending.splice(this.suspending.indexOf(participant), 1);
+        };
+      },
       attach: (phase, participant) => {
         if (this.endedPhases.has(phase)) throw new MorendoError("MORENDO_PHASE_OVER", `phase "${phase}" has ended`);
         const entry = { phase, participant };
