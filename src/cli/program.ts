@@ -8,9 +8,9 @@ import { asError, MorendoError } from "../util/errors.ts";
 import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
 import { dashboardCommand } from "./commands/dashboard.ts";
+import { journalCommand } from "./commands/journal.ts";
 import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
-import { reloadCommand } from "./commands/reload.ts";
 import { reloadCommand } from "./commands/reload.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { sessionCommand } from "./commands/session.ts";
@@ -33,7 +33,6 @@ Examples:
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
   morendo restart                                replace it by a new process without a gap
-  morendo reload                                 take in configuration and certificates anew
   morendo reload                                 take in configuration and certificates anew
   morendo suspend                                let it stand still with its connections up; morendo resume
   morendo cancel                                 bring it back, as long as no session was closed
@@ -69,6 +68,7 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(userCommand(io, configOption, finish))
     .addCommand(configCommand(io, configOption, finish))
     .addCommand(moduleCommand(io, configOption, finish))
+    .addCommand(journalCommand(io, configOption, finish))
     .addCommand(sessionCommand(io, configOption, finish))
     .addCommand(statusCommand(io, configOption, finish))
     .addCommand(dashboardCommand(io, configOption, finish))
@@ -76,7 +76,6 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(stopCommand(io, configOption, finish))
     .addCommand(cancelCommand(io, configOption, finish))
     .addCommand(restartCommand(io, configOption, finish))
-    .addCommand(reloadCommand(io, configOption, finish))
     .addCommand(reloadCommand(io, configOption, finish))
     .addCommand(suspendCommand(io, configOption, finish))
     .addCommand(resumeCommand(io, configOption, finish));

@@ -14,6 +14,7 @@ import type { SuspendWish } from "../server/suspending.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport } from "../shutdown/suspend-types.ts";
+import type { JournalPort } from "./journal.ts";
 
 /** Reads the configuration anew and takes it in: see `Server.reload`, for what it rejects with, too. */
 export type Reload = () => Promise<ReloadResult>;
@@ -41,6 +42,8 @@ export interface ServerPort {
   };
   suspend(wish: SuspendWish): Promise<SuspendReport>;
   resume(request: ResumeRequest): Promise<ResumeResult>;
+  /** What waits for other servers; undefined without a journal. */
+  readonly journal?: JournalPort | undefined;
   /** All bound sessions, in no order. */
   sessions(): Iterable<Session>;
   /** Ends the session of a full JID, or all of an account, and resolves to how many it were. */

@@ -3,6 +3,14 @@
 
 import { z } from "zod";
 import type { OperationName } from "../config/operation-names.ts";
+import {
+  dropFromJournal,
+  journalDropArguments,
+  journalListArguments,
+  journalRetryArguments,
+  listJournal,
+  retryFromJournal,
+} from "./journal.ts";
 import { type Caller, change, noArguments, type Operation, read } from "./operation.ts";
 import { describeOutcome } from "./restart-result.ts";
 import type { Reload, Restart, ServerPort } from "./server-port.ts";
@@ -126,6 +134,13 @@ export function operationTable({ server, users, restart, reload }: OperationCont
     "session.list": read(sessionsArguments, (args) => listSessions(server.sessions(), args)),
     /** Ends a session, or all of an account, for good; answers with how many it were. */
     "session.end": change(endArguments, ({ jid, reason }) => endSessions(server, jid, reason)),
+
+    /** What waits for other servers. */
+    "journal.list": read(journalListArguments, (args) => listJournal(server.journal, args)),
+    /** Gives up what waits; answers with how many it were, and how many senders are told. */
+    "journal.drop": change(journalDropArguments, (args) => dropFromJournal(server.journal, args)),
+    /** Tries a domain at once, whatever its back-off. */
+    "journal.retry": change(journalRetryArguments, ({ domain }) => retryFromJournal(server.journal, domain)),
 
     "module.list": read(noArguments, () => server.modules.list()),
     /** Answers with the module's name. */

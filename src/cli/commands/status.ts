@@ -38,7 +38,7 @@ function describeSuspension(suspension: ServerStatus["suspension"]): readonly st
 
 /** Returns the status as a few lines for people. */
 export function describeStatus(status: ServerStatus, now: number): string {
-  const { s2s } = status;
+  const { s2s, journal } = status;
   const phase = status.phase === undefined ? "" : `, in phase ${status.phase}`;
   const resumable = status.resumable > 0 ? `, ${status.resumable} that can be resumed` : "";
   const waiting = status.hibernating > 0 ? `, ${status.hibernating} of them waiting for their clients` : "";
@@ -50,5 +50,8 @@ export function describeStatus(status: ServerStatus, now: number): string {
     `  listening  ${status.listening.length === 0 ? "no more" : status.listening.join(", ")}`,
     `  sessions   ${status.sessions}${resumable}${waiting}`,
     `  servers    ${s2s.outgoing} outgoing, ${s2s.incoming} incoming, ${s2s.queued} stanzas waiting`,
+    ...(journal === undefined || journal.waiting === 0
+      ? []
+      : [`  journal    ${journal.waiting} stanzas on the disk for ${Object.keys(journal.domains).length} other servers`]),
   ].join("\n");
 }

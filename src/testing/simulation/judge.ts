@@ -254,21 +254,26 @@ class Judgement {
     for (const each of journalled) {
       const count = counts.get(nameOf(each)) ?? 0;
       counts.delete(nameOf(each));
-      // No client is there: nobody is available, and everybody who was said to be gone is gone.
+      // No client is there: nobody is available. Who is gone may be said to be gone twice, by the presence ledger too.
+      const isGoodbye = each.kind === "presence" && each.type === "unavailable" && count > 0;
       const wanted = each.kind === "presence" && each.type === "available" ? 0 : 1;
-      if (count !== wanted) this.#add("journal", `${nameOf(each)} came ${count} times at the next start`);
+      if (count !== wanted && !isGoodbye) this.#add("journal", `${nameOf(each)} came ${count} times at the next start`);
     }
     for (const [name, count] of counts) {
       if (name.startsWith("message") && !name.startsWith("message error")) {
         this.#add("journal", `${name} came ${count} times at the next start, and was not in the journal`);
       }
     }
-    const order = journalled.filter(({ kind }) => kind !== "presence").map(nameOf);
-    const came = nextLife.arrived.map(nameOf).filter((name) => order.includes(name));
-    for (const domain of new Set(journalled.map(({ to }) => domainOf(to)))) {
-      const isFor = (name: string): boolean => domainOf(name.slice(name.lastIndexOf(" ") + 1)) === domain;
-      if (order.filter(isFor).join("\n") !== came.filter(isFor).join("\n"))
-        this.#add("journal", `what waited for ${domain} came in another order: ${came.filter(isFor).join(", ")}`);
+    const pairOf = ({ from, to }: Waiting): string => `${domainOf(from)} ${domainOf(to)}`;
+    const names = new Set(journalled.map(nameOf));
+    for (const pair of new Set(journalled.map(pairOf))) {
+      const inOrder = (list: readonly Waiting[]): string =>
+        list
+          .filter((each) => each.kind !== "presence" && pairOf(each) === pair && names.has(nameOf(each)))
+          .map(nameOf)
+          .join(", ");
+      if (inOrder(journalled) !== inOrder(nextLife.arrived))
+        this.#add("journal", `what waited came in another order: ${inOrder(nextLife.arrived)}`);
     }
     if (nextLife.left > 0) this.#add("journal", `${nextLife.left} entries are left in the journal`);
   }
