@@ -85,6 +85,19 @@ export class Systemd {
     this.#watch();
   }
 
+  /** The configuration is being read anew: `reloaded` follows. */
+  reloading(): void {
+    if (this.#maySpeak && this.#serving !== "") this.#notifier.reloading();
+  }
+
+  /** The reload is over, and the service goes on, whether with the new configuration or the old: `failure` says why. */
+  reloaded(failure?: string): void {
+    if (!this.#maySpeak || this.#serving === "") return;
+    this.#notifier.ready(
+      failure === undefined ? this.#serving : `${this.#serving}; the last reload failed: ${failure}`,
+    );
+  }
+
   /** The server is there, and suspended. */
   suspended(reason: string): void {
     if (this.#maySpeak) this.#notifier.status(`suspended: ${reason}`);
