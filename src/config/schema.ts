@@ -66,12 +66,14 @@ const list = <Item extends z.ZodType>(item: Item) => z.array(item, { error: "a l
 const HOST = 'a domain such as "example.org"';
 const host = z
   .strictObject({
-    name: z
-      .string({ error: HOST })
-      .regex(/^[^\s@/:]{1,1023}$/u, HOST)
-      .toLowerCase()
-      // DNS writes an international name as A-labels, addresses have it as U-labels.
-      .overwrite((name) => domainToUnicode(name) || name),
+    name: atRestart(
+      z
+        .string({ error: HOST })
+        .regex(/^[^\s@/:]{1,1023}$/u, HOST)
+        .toLowerCase()
+        // DNS writes an international name as A-labels, addresses have it as U-labels.
+        .overwrite((name) => domainToUnicode(name) || name),
+    ),
     certificate: path.optional(),
     key: path.optional(),
   })

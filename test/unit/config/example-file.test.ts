@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { z } from "zod";
-import { kindAt, namesAt } from "../../../src/config/options.ts";
+import { kindAt, namesAt, needsRestart } from "../../../src/config/options.ts";
 import { configSchema } from "../../../src/config/schema.ts";
 
 const file = new URL("../../../config/morendo.toml", import.meta.url);
@@ -69,7 +69,14 @@ describe("config/morendo.toml", () => {
   it("shows the default of every option that has one", () => {
     const shown = parse(uncommented(text));
     // Options without a default stand there as examples; the sentence above each says so.
-    const examples = [/^#certificate = .*/m, /^#key = .*/m, /^#sm_location = .*/m, /^#see_other_host = .*/m, /^#file = .*/m, /^#"b\.test" = .*/m];
+    const examples = [
+      /^#certificate = .*/m,
+      /^#key = .*/m,
+      /^#sm_location = .*/m,
+      /^#see_other_host = .*/m,
+      /^#file = .*/m,
+      /^#"b\.test" = .*/m,
+    ];
     const withoutExamples = examples.reduce((left, example) => left.replace(example, ""), text);
     const expected = defaults();
     const { module: _, ...rest } = expected;
@@ -101,6 +108,23 @@ describe("config/morendo.toml", () => {
       }
       assert.doesNotThrow(() => options.parse(shownHere), name);
     }
+  });
+
+  it("says of every option whether it takes a restart", () => {
+    let table: readonly string[] = [];
+    const lines = text.split("\n");
+    const seen: string[] = [];
+    for (const [index, line] of lines.entries()) {
+      const header = /^#?\[+([\w.-]+)\]+$/.exec(line);
+      if (header?.[1] !== undefined) table = header[1] === "hosts" ? ["hosts", "0"] : header[1].split(".");
+      const option = /^#([\w-]+) = /.exec(line)?.[1];
+      if (option === undefined) continue;
+      const path = [...table, option];
+      const isMarked = lines[index - 1]?.endsWith("(restart).") === true;
+      assert.equal(isMarked, needsRestart(path), path.join("."));
+      if (isMarked) seen.push(path.join("."));
+    }
+    assert.ok(seen.includes("hosts.0.name") && seen.includes("c2s.listen_tls"), seen.join(", "));
   });
 
   it("explains every option: a sentence stands above it", () => {
