@@ -265,6 +265,7 @@ export const configSchema = z.strictObject({
     "time",
     "commands",
     "admin",
+    "announce",
   ]),
   /** Options of each module, by its name; the module itself checks them. */
   module: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
