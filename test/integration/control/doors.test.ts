@@ -1,0 +1,244 @@
+// The same from everywhere: whatever an operator asks for, by whatever door, has the same result, seen by a client, by a contact
+// at another server, by the states that the server goes through, by its report and its exit code.
+
+import assert from "node:assert/strict";
+import { Jid } from "../../../src/jid/jid.ts";
+import { type Answer, adHoc, commandLine, type Door, http, signals, type Wish } from "../../support/doors/door.ts";
+import { EmbeddedScene } from "../../support/doors/embedded-scene.ts";
+import { ProcessScene } from "../../support/doors/process-scene.ts";
+import { presenceOfRomeo, type Scene } from "../../support/doors/scene.ts";
+import { waitUntil } from "../../support/wire.ts";
+
+/** A scene with one of the doors to it. */
+interface Stage {
+  readonly scene: Scene;
+  ask(wish: Wish): Promise<Answer>;
+  end(): Promise<void>;
+}
+
+/** A door as the table has it. */
+interface Way {
+  readonly name: string;
+  /** What the report says of who asked. */
+  readonly trigger: RegExp;
+  /** Why it has no way to do something, if so. */
+  lacks(operation: string): string | undefined;
+  open(): Promise<Stage>;
+}
+
+const byProcess = (door: Door, trigger: RegExp): Way => ({
+  name: door.name,
+  trigger,
+  lacks: (operation) => door.lacks(operation),
+  async open() {
+    const scene = await ProcessScene.start();
+    return { scene, ask: (wish) => door.ask(scene, wish), end: () => scene.end() };
+  },
+});
+
+const embedded: Way = {
+  name: "the server's own methods",
+  trigger: /^program$/,
+  lacks: (operation) => (operation in NO_METHOD ? NO_METHOD[operation] : undefined),
+  async open() {
+    const scene = await EmbeddedScene.start();
+    return { scene, ask: (wish) => scene.ask(wish), end: () => scene.end() };
+  },
+};
+
+const NO_METHOD: Readonly<Record<string, string>> = {
+  restart: "a program that embeds the server has to say what its successor is: test/integration/handover",
+};
+
+const WAYS: readonly Way[] = [
+  byProcess(signals, /^SIG/),
+  byProcess(commandLine, /^control socket/),
+  byProcess(adHoc(), /^ad-hoc command \(admin@a\.test\)$/),
+  byProcess(http(), /^HTTP \(operator\)$/),
+  embedded,
+];
+
+/** What there is to see of a run of the pipeline that went to its end. */
+async function ending({ scene }: Stage, seenBefore: number): Promise<object> {
+  const { streamError, closingTag, how } = await scene.romeo.ended;
+  const exitCode = await scene.exitCode();
+  const { cause, outcome, phases = [], exitCode: reported } = scene.report() ?? {};
+  return {
+    client: { streamError, closingTag, how },
+    contact: presenceOfRomeo(scene, seenBefore),
+    states: scene.states.filter((state) => state !== "stopped"),
+    exitCode,
+    report: {
+      cause,
+      outcome,
+      exitCode: reported,
+      done: phases.filter((phase) => phase.outcome === "done").map(({ name }) => name),
+    },
+  };
+}
+
+const PHASES = ["stop-accepting", "close-sessions", "server-stopping", "drain-s2s", "quit"];
+
+/** What everybody sees of a stop. */
+const STOPPED = {
+  client: { streamError: "system-shutdown", closingTag: true, how: "fin" },
+  contact: ["unavailable"],
+  states: ["running", "stopping"],
+  exitCode: 0,
+  report: { cause: "stop", outcome: "clean", exitCode: 0, done: PHASES },
+};
+
+for (const way of WAYS) {
+  describe(`by ${way.name}`, function () {
+    this.timeout(90_000);
+    let stage: Stage;
+
+    const ask = async (operation: string, args: Wish["args"] = {}): Promise<unknown> => {
+      const answer = await stage.ask({ operation, args });
+      if (!answer.done) assert.fail(`${operation}: ${answer.why}`);
+      return answer.result;
+    };
+    /** Declares a test, or says why this door has none. */
+    const can = (operation: string, what: string, test: () => Promise<void>): void => {
+      const lack = way.lacks(operation);
+      if (lack === undefined) it(what, test);
+      else it(`has no ${operation}: ${lack}`, async () => assert.ok(!(await stage.ask({ operation })).done));
+    };
+    const login = async (username: string, password?: string): Promise<"in" | "refused"> => {
+      const client = stage.scene.client({ username, ...(password === undefined ? {} : { password }) });
+      try {
+        await client.login();
+        await client.close();
+        return "in";
+      } catch {
+        return "refused";
+      } finally {
+        client.destroy();
+      }
+    };
+
+    describe("while it serves", () => {
+      before(async () => {
+        stage = await way.open();
+      });
+      after(() => stage?.end());
+      afterEach(async () => {
+        const { romeo } = stage.scene;
+        assert.match(
+          await romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test"),
+          /type="result"/,
+          "Romeo is there",
+        );
+        assert.equal((await stage.scene.status())?.state, "running");
+      });
+
+      can("user.add", "adds, changes and removes a user", async () => {
+        await ask("user.add", { jid: "nurse@a.test", password: "one" });
+        assert.equal(await login("nurse", "one"), "in");
+        assert.ok(!(await stage.ask({ operation: "user.add", args: { jid: "nurse@a.test", password: "x" } })).done);
+        await ask("user.passwd", { jid: "nurse@a.test", password: "two" });
+        assert.equal(await login("nurse", "one"), "refused");
+        const nurse = stage.scene.client({ username: "nurse", password: "two" });
+        await nurse.login();
+        await ask("user.remove", { jid: "nurse@a.test" });
+        assert.equal((await nurse.ended).streamError, "not-authorized");
+        assert.equal(await login("nurse", "two"), "refused");
+      });
+
+      can("session.list", "tells who is online", async () => {
+        const juliet = stage.scene.client({ username: "juliet" });
+        await juliet.login();
+        juliet.presence();
+        await juliet.waitFor((xml) => xml.startsWith("<presence"));
+        assert.deepEqual(online(await ask("session.list")), ["juliet@a.test", "romeo@a.test"]);
+        await juliet.close();
+      });
+
+      can("suspend", "suspends, letting nobody new in, and resumes", async () => {
+        const since = stage.scene.states.length;
+        await ask("suspend", { mode: "refuse" });
+        await waitUntil(() => stage.scene.states.at(-1) === "suspended", "the server to be suspended");
+        const { romeo } = stage.scene;
+        assert.match(await romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test"), /type="result"/);
+        assert.equal(await login("juliet"), "refused");
+        await resume();
+        await waitUntil(() => stage.scene.states.at(-1) === "running", "the server to run");
+        assert.deepEqual(stage.scene.states.slice(since), ["suspending", "suspended", "running"]);
+        assert.equal(await login("juliet"), "in");
+      });
+
+      can("suspend", "suspends, holding everything, and resumes", async () => {
+        const since = stage.scene.states.length;
+        const { romeo, peer } = stage.scene;
+        const seen = peer.stanzas.length;
+        await ask("suspend", { mode: "hold" });
+        await waitUntil(() => stage.scene.states.at(-1) === "suspended", "the server to be suspended");
+        const pong = romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test");
+        const early = await Promise.race([pong, new Promise((resolve) => setTimeout(() => resolve("nothing"), 100))]);
+        assert.equal(early, "nothing");
+        await resume();
+        assert.match(await pong, /type="result"/);
+        await waitUntil(() => stage.scene.states.at(-1) === "running", "the server to run");
+        assert.deepEqual(stage.scene.states.slice(since), ["suspending", "suspended", "running"]);
+        assert.deepEqual(presenceOfRomeo(stage.scene, seen), []);
+      });
+
+      /** By the same door, but for one that is shut by what is to be resumed. */
+      async function resume(): Promise<void> {
+        if (way.name !== adHoc().name) await ask("resume");
+        else assert.ok((await commandLine.ask(stage.scene as ProcessScene, { operation: "resume" })).done);
+      }
+    });
+
+    describe("to the end", () => {
+      beforeEach(async () => {
+        stage = await way.open();
+      });
+      afterEach(() => stage?.end());
+
+      can("stop", "stops", async () => {
+        const seen = stage.scene.peer.stanzas.length;
+        const asked = ask("stop");
+        assert.deepEqual(await ending(stage, seen), STOPPED);
+        await asked;
+        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
+      });
+
+      can("restart", "restarts", async () => {
+        const { pid } = (await stage.scene.status()) ?? {};
+        const seen = stage.scene.peer.stanzas.length;
+        const asked = ask("restart");
+        const expected = { ...STOPPED, report: { ...STOPPED.report, cause: "restart" } };
+        assert.deepEqual(await ending(stage, seen), expected);
+        await asked;
+        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
+        const status = await stage.scene.status();
+        assert.equal(status?.state, "running");
+        assert.notEqual(status?.pid, pid);
+        assert.equal(await login("juliet"), "in");
+      });
+    });
+  });
+}
+
+/** The accounts that are online, however the door says it. */
+function online(result: unknown): string[] {
+  const found = new Set<string>();
+  const look = (value: unknown): void => {
+    if (typeof value === "string") {
+      const jid = Jid.parse(value);
+      if (jid !== undefined && jid.local !== "") found.add(jid.bare.toString());
+    } else if (Array.isArray(value)) value.forEach(look);
+    else if (typeof value === "object" && value !== null) {
+      const { sessions, jid, show } = value as {
+        readonly sessions?: unknown;
+        readonly jid?: unknown;
+        readonly show?: string;
+      };
+      if (show !== "none") look(jid);
+      look(sessions);
+    }
+  };
+  look(result);
+  return [...found].sort();
+}

@@ -1,0 +1,117 @@
+// The scene with the server in a process of its own, started as operators start it.
+
+import { type ControlClient, connectControl } from "../../../src/control/control-client.ts";
+import type { ServerStatus } from "../../../src/server/server.ts";
+import type { DrainReport } from "../../../src/shutdown/report.ts";
+import type { RawClient, RawClientOptions } from "../../../src/testing/raw-client.ts";
+import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
+import { systemClock } from "../../../src/util/clock.ts";
+import { PORTS } from "../addresses.ts";
+import type { Said } from "../generations.ts";
+import { Generations } from "../generations.ts";
+import { readDrainReport } from "../morendo.ts";
+import { CONTACT, type Scene } from "./scene.ts";
+
+const ACCOUNTS = [
+  { jid: "romeo@a.test", roster: [{ jid: CONTACT, subscription: "both" }] },
+  { jid: "juliet@a.test" },
+  { jid: "admin@a.test" },
+  { jid: "guest@a.test" },
+];
+
+/** Tokens by HTTP: one that may do everything is in the data folder, this one may look only. */
+export const GUEST_TOKEN = "guest-token-guest-token-guest";
+
+/** A server in its own process. */
+export class ProcessScene implements Scene {
+  readonly generations: Generations;
+  readonly peer: ScriptedPeer;
+  readonly romeo: RawClient;
+  readonly states: string[] = [];
+  #watch: ControlClient | undefined;
+
+  private constructor(generations: Generations, peer: ScriptedPeer) {
+    this.generations = generations;
+    this.peer = peer;
+    this.romeo = this.client({ username: "romeo", resource: "balcony" });
+  }
+
+  /** Starts everything and resolves when Romeo is online and his contact knows it. */
+  static async start(): Promise<ProcessScene> {
+    const peer = await ScriptedPeer.start({ domain: "peer.test", certificates: "self-signed" });
+    const generations = await Generations.start({
+      accounts: ACCOUNTS,
+      env: { MORENDO_HTTP__LISTEN: '["127.0.0.1:0"]' },
+      settings: {
+        hosts: ["a.test"],
+        modules: ["version", "time", "commands", "admin"],
+        extra: `[s2s.routes]
+"peer.test" = "${peer.address}"
+[admin]
+accounts = ["admin@a.test"]
+[admin.allow]
+"guest@a.test" = ["status"]
+[[http.tokens]]
+name = "guest"
+token = "${GUEST_TOKEN}"
+allow = ["status"]
+[shutdown]
+deadline = "15s"
+`,
+      },
+    });
+    const scene = new ProcessScene(generations, peer);
+    try {
+      peer.routes.set("a.test", `${generations.address}:${PORTS.s2s}`);
+      await scene.watch();
+      await scene.romeo.login();
+      scene.romeo.presence();
+      await peer.until(() => peer.stanzas.some((element) => element.is("presence")), "Romeo's presence");
+      return scene;
+    } catch (thrown) {
+      await scene.end();
+      throw thrown;
+    }
+  }
+
+  /** Follows the states of whichever process serves. */
+  async watch(): Promise<void> {
+    this.#watch?.close();
+    const path = this.generations.path("data/control.sock");
+    const client = await connectControl({ path, clock: systemClock });
+    this.#watch = client;
+    const seen = (event: string, data: unknown): void => {
+      if (event === "state") this.states.push((data as { readonly state: string }).state);
+    };
+    // It ends with the server, in whatever way.
+    client.request("watch", {}, seen).catch(() => undefined);
+  }
+
+  client(options: Partial<RawClientOptions> = {}): RawClient {
+    return this.generations.client(options);
+  }
+
+  status(): Promise<ServerStatus | undefined> {
+    return this.generations.status();
+  }
+
+  report(): DrainReport | undefined {
+    return readDrainReport(this.generations.folder);
+  }
+
+  async exitCode(): Promise<number | null> {
+    return (await this.generations.process.exited).code;
+  }
+
+  /** `morendo ARGS`. */
+  command(...args: readonly string[]): Promise<Said> {
+    return this.generations.command(...args);
+  }
+
+  async end(): Promise<void> {
+    this.#watch?.close();
+    this.romeo.destroy();
+    await this.generations.end();
+    await this.peer.stop();
+  }
+}
