@@ -76,6 +76,7 @@ const CONDITIONS: Readonly<Record<string, ErrorCondition>> = {
   MORENDO_ACCOUNT_UNKNOWN: "item-not-found",
   MORENDO_SESSION_UNKNOWN: "item-not-found",
   MORENDO_STOPPING: "unexpected-request",
+  MORENDO_CONFIG_INVALID: "not-acceptable",
 };
 
 /** What is wrong with what was filled in (XEP-0050 §4). */

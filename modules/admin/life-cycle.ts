@@ -115,6 +115,15 @@ export const lifeCycleCommands: readonly AdminCommand[] = [
     },
   },
   {
+    node: own("reload"),
+    name: "Reload Configuration and Certificates",
+    needs: ["reload"],
+    async run(admin) {
+      const result = await admin.ask("reload");
+      return result instanceof StanzaError ? result : completedOwn(fieldsOf(result), done("Reloaded.").notes);
+    },
+  },
+  {
     node: own("status"),
     name: "Status of the Service",
     needs: ["status"],

@@ -17,6 +17,7 @@ const EVERYTHING = [
   "restart",
   "suspend",
   "resume",
+  "reload",
   "announce",
   "session.list",
   "session.end",
@@ -285,6 +286,16 @@ describe("admin", () => {
     assert.match(await run(`${OWN}resume`, {}), /<note type="info">The service goes on/);
     host.outcome = () => ok({ resumed: false, why: "it is running" });
     assert.match(await run(`${OWN}resume`, {}), /<note type="error">Not resumed: it is running/);
+  });
+
+  it("reloads, and says what is in force or why nothing is", async () => {
+    host.outcome = () => ok({ applied: ["log.level"], restart: [], modules: { loaded: ["time"] } });
+    const answer = await send(`node="${OWN}reload"`);
+    assert.match(answer, /<note type="info">Reloaded/);
+    assert.match(answer, /var="applied"[^>]*><value>log.level</);
+    assert.match(answer, /var="modules.loaded"[^>]*><value>time</);
+    host.outcome = () => error("MORENDO_CONFIG_INVALID");
+    assert.match(await send(`node="${OWN}reload"`), /<not-acceptable .*because/);
   });
 
   it("tells the status field by field", async () => {
