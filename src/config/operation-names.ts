@@ -9,6 +9,7 @@ export const OPERATION_NAMES = [
   "watch",
   "stop",
   "cancel",
+  "announce",
   "restart",
   "suspend",
   "resume",

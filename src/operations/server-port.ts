@@ -44,6 +44,10 @@ export interface ServerPort {
   resume(request: ResumeRequest): Promise<ResumeResult>;
   /** What waits for other servers; undefined without a journal. */
   readonly journal?: JournalPort | undefined;
+  /** The configured delay of a stop. */
+  readonly delayMs: number;
+  /** Tells everybody who is online something: see `Server.announce`. */
+  announce(text: string, host?: string): Promise<{ readonly told: number }>;
   /** All bound sessions, in no order. */
   sessions(): Iterable<Session>;
   /** Ends the session of a full JID, or all of an account, and resolves to how many it were. */

@@ -15,6 +15,7 @@ import { type Caller, change, noArguments, type Operation, read } from "./operat
 import { describeOutcome } from "./restart-result.ts";
 import type { Reload, Restart, ServerPort } from "./server-port.ts";
 import { endArguments, endSessions, listSessions, sessionsArguments } from "./sessions.ts";
+import { announceArguments, follow, scheduleOf, stopArguments } from "./stopping.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 import { watch } from "./watch.ts";
 
@@ -35,13 +36,6 @@ const text = z.string().min(1).max(1_000);
 const account = z.strictObject({ jid: z.string() });
 const login = z.strictObject({ jid: z.string(), password: z.string() });
 const entries = z.strictObject({ accounts: z.array(accountEntry) });
-
-const stopArguments = z.strictObject({
-  reason: z.string().max(1_000).default("stopped by the operator"),
-  /** Tells every step by `progress` events, and answers with the drain report when the run is over. */
-  follow: z.boolean().default(false),
-  budgetMs: z.int().nonnegative().optional(),
-});
 
 const restartArguments = z.strictObject({
   reason: z.string().max(1_000).default("restarted by the operator"),
@@ -77,11 +71,13 @@ export function operationTable({ server, users, restart, reload }: OperationCont
     /** Tells what happens in the life cycle until the caller goes away. */
     watch: read(noArguments, (_, call) => watch(server, call)),
 
-    stop: change(stopArguments, async ({ reason, follow, budgetMs }, call) => {
+    stop: change(stopArguments, async ({ reason, follow: follows, budgetMs, ...asked }, call) => {
       const { lifecycle } = server;
-      const forget = follow ? lifecycle.on("progress", (progress) => call.emit("progress", progress)) : undefined;
+      const forget = follows ? follow(lifecycle, call) : undefined;
       const budget = budgetMs === undefined ? {} : { budgetMs };
-      const report = lifecycle.stop({ cause: "stop", reason, trigger: triggerOf(call.caller), ...budget });
+      const trigger = triggerOf(call.caller);
+      const schedule = scheduleOf(asked, server.delayMs);
+      const report = lifecycle.stop({ cause: "stop", reason, trigger, ...budget, ...schedule });
       if (forget === undefined) return { state: lifecycle.state };
       try {
         return await report;
@@ -89,6 +85,9 @@ export function operationTable({ server, users, restart, reload }: OperationCont
         forget();
       }
     }),
+
+    /** Tells everybody who is online something; answers with how many sessions were told. */
+    announce: change(announceArguments, ({ text: said, host }) => server.announce(said, host)),
 
     /** Brings the server back from a stop; answers with whether it could, and if not, why. */
     cancel: change(cancelArguments, ({ reason }, { caller }) =>

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { LiveConfig } from "../config/changes.ts";
 import type { Config } from "../config/schema.ts";
 import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
-import type { Jid } from "../jid/jid.ts";
+import { Jid } from "../jid/jid.ts";
 import { InheritedListeners } from "../net/inherited.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network, PassableSocket } from "../net/transport.ts";
@@ -49,6 +49,7 @@ import type { LinkStatus } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
 import { type SuspendWish, suspendRequest } from "./suspending.ts";
 import { takeOver, takeRelayedStanza } from "./taking-over.ts";
+import { Teller } from "./teller.ts";
 import { noTraffic, type Traffic } from "./traffic.ts";
 import { version } from "./version.ts";
 
@@ -125,6 +126,10 @@ export interface ServerStatus {
 
 /** Why nobody is let in yet: the predecessor serves. */
 const PREDECESSOR = "predecessor";
+
+/** How many sessions are told something before other work has its turn. */
+const ANNOUNCE_BATCH = 50;
+const NEVER = new AbortController().signal;
 
 /** An XMPP server. */
 export class Server {
@@ -323,6 +328,36 @@ export class Server {
   /** How many stanzas have gone by since the start of the process. */
   get traffic(): Traffic {
     return this.#parts?.traffic ?? noTraffic();
+  }
+
+  /** The delay of a stop that is not asked for with another. */
+  get delayMs(): number {
+    return this.#options.config.shutdown.delay;
+  }
+
+  /**
+   * Tells every available session something, or those of one host, as a headline from its host (XEP-0133 §4.23). Resolves
+   * to how many, without waiting for clients that are slow to read. Rejects with `MORENDO_NO_HOST` for a host that is not
+   * served here.
+   */
+  async announce(text: string, host?: string): Promise<{ readonly told: number }> {
+    const { config } = this.#options;
+    const { sessions } = this.#started();
+    const domain = host === undefined ? undefined : (Jid.parse(host)?.domain ?? host);
+    const hosts = config.hosts.map(({ name }) => preparedHost(name));
+    if (domain !== undefined && !hosts.includes(domain)) {
+      const message = `${host} is not served here; the hosts are ${hosts.join(", ")}`;
+      throw new MorendoError("MORENDO_NO_HOST", message);
+    }
+    const teller = new Teller({ clock: this.#clock, random: this.#random, batch: ANNOUNCE_BATCH });
+    const isMeant = ({ presence, account }: Session): boolean =>
+      presence !== undefined && (domain === undefined || account.domain === domain);
+    const told = await teller.tell({
+      sessions: [...sessions.all()].filter(isMeant),
+      text: () => text,
+      signal: NEVER,
+    });
+    return { told };
   }
 
   /** Ends the session of a full JID, or all of an account: see `C2s.endSessions`. */

@@ -1,0 +1,58 @@
+// The arguments of what brings the server down or tells of it, and how those who asked follow it. The operations stand in
+// table.ts.
+
+import { z } from "zod";
+import type { PhaseName } from "../server/phases.ts";
+import type { Lifecycle } from "../shutdown/lifecycle.ts";
+import type { StopRequest } from "../shutdown/types.ts";
+import type { Call } from "./operation.ts";
+
+/** A week: whoever wants longer has a calendar. */
+const MAX_DELAY_MS = 7 * 86_400_000;
+/** The delay of what is announced and has none: so that it gets out. */
+const LEAST_NOTICE_MS = 1_000;
+
+const announcement = z.string().min(1).max(2_000);
+
+/** What can be said of the time before a stop or a restart. */
+export const scheduleShape = {
+  /** How long everything is still served; as configured unless given. */
+  delayMs: z.int().nonnegative().max(MAX_DELAY_MS).optional(),
+  /** What users are told meanwhile. */
+  announcement: announcement.optional(),
+};
+
+export const stopArguments = z.strictObject({
+  reason: z.string().max(1_000).default("stopped by the operator"),
+  /** Tells every step by `state`, `phase` and `progress` events, and answers with the drain report when the run is over. */
+  follow: z.boolean().default(false),
+  budgetMs: z.int().nonnegative().optional(),
+  ...scheduleShape,
+});
+
+export const announceArguments = z.strictObject({
+  text: announcement,
+  /** Only to users of this host. */
+  host: z.string().optional(),
+});
+
+/** Returns the delay and the announcement of a request. `delayMs` is the configured delay. */
+export function scheduleOf(
+  asked: { readonly delayMs?: number | undefined; readonly announcement?: string | undefined },
+  delayMs: number,
+): Pick<StopRequest, "delayMs" | "announcement"> {
+  const { announcement: text } = asked;
+  const delay = asked.delayMs ?? delayMs;
+  if (text === undefined) return asked.delayMs === undefined ? {} : { delayMs: asked.delayMs };
+  return { announcement: text, delayMs: Math.max(delay, LEAST_NOTICE_MS) };
+}
+
+/** Lets the caller follow the life cycle by events, until the returned function is called. */
+export function follow(lifecycle: Pick<Lifecycle<PhaseName>, "on">, call: Call): () => void {
+  const forgets = (["state", "phase", "progress"] as const).map((event) =>
+    lifecycle.on(event, (payload) => call.emit(event, payload)),
+  );
+  return () => {
+    for (const forget of forgets) forget();
+  };
+}
