@@ -56,6 +56,8 @@ export default defineModule({
       if (item.subscription !== "remove" || before === undefined || !seesUser(before)) return;
       subscriptions.removed(account, contactOf(item));
     });
+    // What is copied while nothing is written says whom we have told.
+    api.suspend({ suspend: () => ledger.written() }, { modes: ["hold"] });
     api.on("server-started", () => ledger.start());
     api.on("server-alone", () => {
       // In a stop that is under way the records stay, and the next start reads them.

@@ -82,7 +82,7 @@ export class LoadedModule implements ModuleApi {
     this.#rank = rank;
     this.log = surroundings.log.child({ module: name });
     this.faults = new Faults(name, this.log);
-    this.clock = surroundings.clock;
+    this.clock = surroundings.moduleClock ?? surroundings.clock;
     this.random = surroundings.random;
     this.serverVersion = surroundings.serverVersion;
     this.hosts = surroundings.hosts;
@@ -387,7 +387,7 @@ export class LoadedModule implements ModuleApi {
       done.abort();
       return true;
     };
-    const isLate = this.clock.sleep(limitMs, done.signal).then(() => false);
+    const isLate = this.#around.clock.sleep(limitMs, done.signal).then(() => false);
     if (!(await Promise.race([work(), isLate]))) this.faults.hangs("unload", limitMs);
   }
 

@@ -56,6 +56,8 @@ export interface ModuleSurroundings {
   readonly lifecycle: ModuleLifecycle;
   readonly hosts: readonly string[];
   readonly clock: Clock;
+  /** The clock that modules are given, which can stand still; the same unless given. */
+  readonly moduleClock?: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly serverVersion: string;

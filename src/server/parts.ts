@@ -13,6 +13,7 @@ import type { Store } from "../store/store.ts";
 import type { Clock } from "../util/clock.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import { Notifier } from "../util/events.ts";
+import { HeldClock } from "../util/held-clock.ts";
 import { Hooks } from "../util/hooks.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
@@ -82,6 +83,7 @@ export function joinParts(tools: PartsOptions): Parts {
   const hosts = config.hosts.map(({ name }) => preparedHost(name));
   const wheel = new TimerWheel(clock);
   const pausedWheel = new TimerWheel(clock);
+  const moduleClock = new HeldClock(clock);
   const network = tools.network ?? new TcpNetwork({ clock, log, inherited: tools.inherited });
   const notifications = new Notifier<NotificationCatalogue>((event, thrown) =>
     log.error({ err: asError(thrown), event }, "a listener failed"),
@@ -164,6 +166,7 @@ export function joinParts(tools: PartsOptions): Parts {
     lifecycle,
     hosts,
     clock,
+    moduleClock,
     random,
     log,
     serverVersion: version,
@@ -228,6 +231,7 @@ export function joinParts(tools: PartsOptions): Parts {
     store,
     wheel: pausedWheel,
     steadyWheel: wheel,
+    moduleClock,
   });
   const reconfigured = (): void => {
     accounts.iterations = config.auth.iterations;

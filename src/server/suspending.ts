@@ -10,6 +10,7 @@ import type { Store } from "../store/store.ts";
 import type { Clock } from "../util/clock.ts";
 import { Deadline } from "../util/deadline.ts";
 import { asError } from "../util/errors.ts";
+import type { HeldClock } from "../util/held-clock.ts";
 import type { Logger } from "../util/log.ts";
 import type { TimerWheel, WheelTimeout } from "../util/timer-wheel.ts";
 import type { C2s } from "./c2s/c2s.ts";
@@ -42,6 +43,8 @@ export interface SuspendingOptions {
   readonly c2s: C2s;
   readonly s2s: S2s;
   readonly store: Store;
+  /** The clock of modules: their timers do not fire while nothing is to be written. */
+  readonly moduleClock: HeldClock;
   /** The timeouts that stand still, and a wheel that goes on. */
   readonly wheel: TimerWheel;
   readonly steadyWheel: TimerWheel;
@@ -76,6 +79,13 @@ export class Suspending {
       modes: ["hold", "refuse"],
       suspend: (context) => (isHold(context) ? this.#holdServers(context) : options.s2s.refuseNew(context.reason)),
       resume: ({ mode }) => (mode === "hold" ? this.#releaseServers() : options.s2s.refuseNew(undefined)),
+    });
+    lifecycle.onSuspend({
+      name: "timers of modules",
+      when: "after",
+      modes: ["hold"],
+      suspend: () => options.moduleClock.hold(),
+      resume: () => options.moduleClock.release(),
     });
     lifecycle.onSuspend({
       name: "store",
