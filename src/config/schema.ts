@@ -289,6 +289,8 @@ export const configSchema = z.strictObject({
   control: z.strictObject({ socket: atRestart(text.default("")) }).prefault({}),
   shutdown: shutdown.prefault({}),
   restart: z.strictObject({ timeout: duration("1m") }).prefault({}),
+  /** Bounds on the process as a whole; 0 is none. */
+  limits: z.strictObject({ max_memory: size("0B") }).prefault({}),
   suspend: z
     .strictObject({
       mode: z.enum(["hold", "refuse"], { error: '"hold" or "refuse"' }).default("hold"),

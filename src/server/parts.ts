@@ -21,8 +21,9 @@ import { TimerWheel } from "../util/timer-wheel.ts";
 import { Accounts } from "./accounts.ts";
 import { C2s } from "./c2s/c2s.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
-import type { ModuleOperations } from "./module-api.ts";
 import { FateWatch } from "./fate-watch.ts";
+import { MemoryGuard } from "./memory-guard.ts";
+import type { ModuleOperations } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
 import { noOperations } from "./no-operations.ts";
 import type { PhaseName } from "./phases.ts";
@@ -52,6 +53,7 @@ export interface Parts {
   readonly c2s: C2s;
   readonly traffic: Traffic;
   readonly suspending: Suspending;
+  readonly memory: MemoryGuard;
   /** The values of the configuration have changed: what parts have computed from them is computed anew. */
   reconfigured(): void;
 }
@@ -74,6 +76,8 @@ export interface PartsOptions {
   readonly previousReport: DrainReport | undefined;
   /** What operators can ask for; without it nobody may ask for anything by way of a module. */
   readonly operations?: ModuleOperations;
+  /** How many bytes the process uses; what the system says unless told. */
+  readonly memoryUsed?: () => number;
 }
 
 /** Makes the parts and joins them; starts nothing. */
@@ -213,6 +217,8 @@ export function joinParts(tools: PartsOptions): Parts {
         await hooks.run("presence/sent", { session, stanza, again: true });
       },
     },
+    stanzaReferred: (session, ref, isTaken) =>
+      notifications.notify(isTaken ? "stanza/taken" : "stanza/left", { session, ref }),
     sessionDetached: (session) => notifications.notify("session/detached", session),
     sessionResumed: (session) => notifications.notify("session/resumed", session),
     sessionEnding: (session, reason) =>
@@ -233,7 +239,17 @@ export function joinParts(tools: PartsOptions): Parts {
     steadyWheel: wheel,
     moduleClock,
   });
+  const memory = new MemoryGuard({
+    limits: config.limits,
+    wheel,
+    log,
+    lifecycle,
+    c2s,
+    s2s,
+    used: tools.memoryUsed ?? (() => process.memoryUsage.rss()),
+  });
   const reconfigured = (): void => {
+    memory.reconfigured();
     accounts.iterations = config.auth.iterations;
     resolver.reconfigure({ config: config.dns, routes: config.s2s.routes });
     c2s.reconfigured();
@@ -251,6 +267,7 @@ export function joinParts(tools: PartsOptions): Parts {
     c2s,
     traffic,
     suspending,
+    memory,
     reconfigured,
   };
 }

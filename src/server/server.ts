@@ -62,6 +62,8 @@ export interface ServerOptions {
   readonly network?: Network;
   readonly store?: Store;
   readonly watchdog?: Watchdog;
+  /** How many bytes the process uses; what the system says unless told. */
+  readonly memoryUsed?: () => number;
   /** Folders to find modules in, before the server's own. */
   readonly moduleFolders?: readonly URL[];
   /**
@@ -557,6 +559,7 @@ export class Server {
     lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
     lifecycle.section("sessions", () => parts.c2s.closed);
     await parts.c2s.start();
+    parts.memory.begin();
     if (inheritance !== undefined && signal.aborted) return;
     if (inheritance !== undefined) await this.#serveInstead(inheritance, parts, takenOver ?? []);
     const unclaimed = await this.#inherited.closeUnclaimed();
