@@ -1,5 +1,6 @@
 // Offline messages (XEP-0160): keeps what comes for an account with nobody there, stamped with its time (XEP-0203), and
-// hands it over, in order and once, to the first resource that comes. Not an archive.
+// hands it over, in order and once, to the first resource that comes. A message leaves the store when the client is known
+// to have it. Not an archive.
 
 import { defineModule, z } from "../../src/module.ts";
 import { becomesReachable } from "./eligible.ts";
@@ -25,6 +26,15 @@ export default defineModule({
     );
     // For what was on its way into the store at that moment.
     api.on("session/available", (session) => void messages.handOver(session));
+    api.on("stanza/taken", (referred) => messages.settle(referred, true));
+    api.on("stanza/left", (referred) => messages.settle(referred, false));
+    api.on("server-alone", () => messages.onAlone());
+    api.handover({
+      version: 1,
+      save: (sessions) => messages.save(sessions),
+      load: (value) => messages.load(value),
+    });
     api.on("account/removed", (account) => messages.forget(account));
+    return () => messages.done();
   },
 });

@@ -1,19 +1,42 @@
 // The messages that wait for an account: kept in the order in which they came, handed over by one hand at a time, and
-// deleted only when a session has taken them.
+// deleted only when a client is known to have them. Which are with a session meanwhile is messages-out.ts's matter.
 
 import { Jid } from "../../src/jid/jid.ts";
-import type { Key, MessageOffline, ModuleApi, OfflineAnswer, Session } from "../../src/module.ts";
+import {
+  type Key,
+  type MessageOffline,
+  type ModuleApi,
+  type OfflineAnswer,
+  type ReferredStanza,
+  type Session,
+  type Value,
+  z,
+} from "../../src/module.ts";
 import { elementOf, treeOf } from "../../src/stanza/element-tree.ts";
 import { Stanza } from "../../src/stanza/stanza.ts";
 import { StanzaError } from "../../src/stanza/stanza-error.ts";
 import { type Element, withAttrs, xml } from "../../src/xml/element.ts";
 import { NS } from "../../src/xml/ns.ts";
 import { treatmentOf } from "./eligible.ts";
+import { MessagesOut } from "./messages-out.ts";
 
 /** How many messages are read from the store and handed over at a time. */
 const CHUNK = 50;
 /** Accounts whose number of messages is remembered rather than counted again. */
 const MAX_TALLIES = 10_000;
+
+/** What the references of messages begin with. */
+const PREFIX = "offline:";
+
+const saved = z.array(z.strictObject({ account: z.string(), number: z.int(), session: z.string().optional() }));
+
+/** A message that waits. */
+interface Waiting {
+  readonly name: string;
+  readonly number: number;
+  readonly value: Value;
+  readonly session: Session;
+}
 
 /** How many messages wait for an account. */
 interface Tally {
@@ -27,6 +50,12 @@ export class OfflineMessages {
   #tallies = new Map<string, Promise<Tally>>();
   /** The sessions to hand over to, per account, while one is being served; the first is that one. */
   #serving = new Map<string, Session[]>();
+  /** Accounts for whose messages it is to be looked once more. */
+  #again = new Set<string>();
+  #out = new MessagesOut();
+  #taken: (readonly [name: string, number: number])[] = [];
+  #deleting: Promise<void> | undefined;
+  #givingAway = new Set<Promise<void>>();
 
   constructor(api: ModuleApi, max: number) {
     this.#api = api;
@@ -49,6 +78,7 @@ export class OfflineMessages {
     const name = session.account.toString();
     const serving = this.#serving.get(name);
     if (serving === undefined) return this.#serve(name, session);
+    this.#again.add(name);
     if (!serving.includes(session)) serving.push(session);
     return undefined;
   }
@@ -77,13 +107,13 @@ export class OfflineMessages {
     }
     await this.#api.storage.flushed();
     // Somebody may have come while the message was on its way into the store, and have read before it was there.
-    const reader = this.#api.sessionsOf(account).find(isReachable);
-    if (reader !== undefined) void this.handOver(reader);
+    this.#handOverAgain(account);
     return "stored";
   }
 
   async #delete(name: string): Promise<void> {
     this.#tallies.delete(name);
+    this.#out.forget(name);
     const entries = await this.#api.storage.range([name]);
     await this.#api.storage.batch(entries.map(([key]) => [key, undefined] as const));
   }
@@ -103,42 +133,152 @@ export class OfflineMessages {
     this.#serving.set(name, sessions);
     for (let session = sessions[0]; session !== undefined; session = sessions[0]) {
       try {
-        while (await this.#handOverChunk(name, session)) {
-          // Until nothing waits any more: new messages may have come behind the old ones.
-        }
+        // Until nothing waits any more: new messages may have come behind the old ones, or old ones have come back.
+        do this.#again.delete(name);
+        while ((await this.#handOverAll(name, session)) || (session.open && this.#again.has(name)));
       } catch (thrown) {
         this.#api.log.error({ err: thrown, account: name }, "messages keep waiting");
       }
       sessions.shift();
     }
     this.#serving.delete(name);
+    this.#again.delete(name);
+    this.#out.clean(name);
     return undefined;
   }
 
   /** Returns whether there may be more for this session. */
-  async #handOverChunk(name: string, session: Session): Promise<boolean> {
-    const entries = await this.#api.storage.range([name], CHUNK);
-    const taken: Key[] = [];
-    try {
+  async #handOverAll(name: string, session: Session): Promise<boolean> {
+    let isAny = false;
+    let after: Key | undefined;
+    for (;;) {
+      const entries = await this.#api.storage.range([name], CHUNK, after);
       for (const [key, value] of entries) {
-        if (!session.open) break;
-        const message = restored(value);
-        if (message === undefined) this.#api.log.error({ account: name }, "what was stored is not a message: dropped");
-        else await session.deliver(message);
-        taken.push(key);
+        if (!session.open) return false;
+        after = key;
+        const number = key[1];
+        if (typeof number !== "number" || this.#out.has(name, number)) continue;
+        isAny = true;
+        await this.#handOverOne({ name, number, value, session });
       }
-    } finally {
-      // Whatever happened to the others: what the session has taken must not come again.
-      await this.#forgetTaken(name, taken);
+      if (entries.length < CHUNK) return isAny && session.open;
     }
-    return taken.length > 0 && session.open;
   }
 
-  async #forgetTaken(name: string, taken: readonly Key[]): Promise<void> {
-    if (taken.length === 0) return;
-    await this.#api.storage.batch(taken.map((key) => [key, undefined] as const));
-    const tally = await this.#tallies.get(name);
-    if (tally !== undefined) tally.count = Math.max(0, tally.count - taken.length);
+  async #handOverOne({ name, number, value, session }: Waiting): Promise<void> {
+    const message = restored(value);
+    if (message === undefined) {
+      this.#api.log.error({ account: name }, "what was stored is not a message: dropped");
+      this.#out.add(name, number, "gone");
+      this.#deleteSoon(name, number);
+      return;
+    }
+    this.#out.add(name, number, session);
+    try {
+      await session.deliver(message, `${PREFIX}${number}`);
+    } catch (thrown) {
+      this.#out.delete(name, number, session);
+      throw thrown;
+    }
+  }
+
+  /** The client of a session has a message, or another one may have it. */
+  settle({ session, ref }: ReferredStanza, isTaken: boolean): void {
+    if (!ref.startsWith(PREFIX)) return;
+    const name = session.account.toString();
+    const number = Number(ref.slice(PREFIX.length));
+    if (isTaken) {
+      this.#out.add(name, number, "gone");
+      this.#deleteSoon(name, number);
+      return;
+    }
+    this.#out.delete(name, number);
+    if (this.#api.isLocal(session.account)) this.#handOverAgain(session.account);
+    else this.#giveAway(name, number);
+  }
+
+  /** Resolves when everything begun is done. Never rejects. */
+  async done(): Promise<void> {
+    while (this.#givingAway.size > 0) await Promise.all(this.#givingAway);
+    await this.#deleting;
+    if (this.#taken.length > 0) await this.#deleteTaken();
+  }
+
+  /** What is with sessions, for another process or the next start; and of what the sessions that do not go on have. */
+  save(sessions: ReadonlySet<Session>): Value {
+    return this.#out.list().map(([account, number, holder]) => {
+      const goesOn = typeof holder === "object" && sessions.has(holder);
+      return goesOn ? { account, number, session: holder.jid.toString() } : { account, number };
+    });
+  }
+
+  /** Takes over what `save` returned in another process. */
+  load(value: Value): void {
+    for (const { account, number, session } of saved.parse(value)) {
+      const jid = session === undefined ? undefined : Jid.parse(session);
+      const holder = jid === undefined ? undefined : this.#api.session(jid);
+      this.#out.add(account, number, holder ?? "elsewhere");
+    }
+  }
+
+  /** No other process has sessions any more: what they had, and did not give away, waits here. */
+  onAlone(): void {
+    for (const name of this.#out.bringBack()) {
+      const account = Jid.parse(name);
+      if (account !== undefined) this.#handOverAgain(account);
+    }
+  }
+
+  #handOverAgain(account: Jid): void {
+    const reader = this.#api.sessionsOf(account).find(isReachable);
+    if (reader !== undefined) void this.handOver(reader);
+  }
+
+  /** Another process serves the account now, and does not know that the message is nobody's: it goes there. */
+  #giveAway(name: string, number: number): void {
+    const done = this.#moveAway(name, number)
+      .catch((thrown: unknown) => {
+        this.#api.log.error({ err: thrown, account: name }, "a message waits for the next start");
+      })
+      .finally(() => this.#givingAway.delete(done));
+    this.#givingAway.add(done);
+  }
+
+  async #moveAway(name: string, number: number): Promise<void> {
+    const value = await this.#api.storage.get([name, number]);
+    const message = value === undefined ? undefined : restored(value);
+    if (message === undefined) return;
+    await this.#api.route(message);
+    this.#deleteSoon(name, number);
+  }
+
+  #deleteSoon(name: string, number: number): void {
+    this.#taken.push([name, number]);
+    this.#deleting ??= this.#deleteTaken().finally(() => {
+      this.#deleting = undefined;
+    });
+  }
+
+  /** Deletes what clients have, together what was acknowledged together. Never rejects. */
+  async #deleteTaken(): Promise<void> {
+    // Even a handful of acknowledgements is one write.
+    await undefined;
+    while (this.#taken.length > 0) {
+      const taken = this.#taken.splice(0);
+      try {
+        await this.#api.storage.batch(taken.map((key) => [key, undefined] as const));
+      } catch (thrown) {
+        this.#api.log.error({ err: thrown }, "messages that were taken cannot be deleted: they may come again");
+        this.#taken.push(...taken);
+        return;
+      }
+      for (const [name, number] of taken) {
+        if (this.#serving.has(name)) this.#out.add(name, number, "deleted");
+        else this.#out.delete(name, number);
+        const tally = await this.#tallies.get(name)?.catch(() => undefined);
+        if (tally !== undefined) tally.count = Math.max(0, tally.count - 1);
+      }
+    }
   }
 
   async #tally(name: string): Promise<Tally> {

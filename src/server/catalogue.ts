@@ -125,6 +125,13 @@ export interface ServerStopping {
   waitUntil(work: Promise<unknown>): void;
 }
 
+/** A stanza that a module gave to a session with a reference: `Session.deliver`. */
+export interface ReferredStanza {
+  readonly session: Session;
+  /** What the module said; it is another module's unless it begins with the own name. */
+  readonly ref: string;
+}
+
 /** A change of the server's state. */
 export interface StateChanged {
   /** The state from now on. */
@@ -167,6 +174,16 @@ export interface NotificationCatalogue {
   "session/resumed": Session;
   /** A session is gone, and everything owed on its behalf has been sent or has run out of time (hook `session/ending`). */
   "session/ended": SessionEnding;
+  /**
+   * The client has a stanza that was delivered with a `ref`: it has acknowledged it (XEP-0198) or, where it does not
+   * acknowledge, it was written to its stream. Delete what is kept of it.
+   */
+  "stanza/taken": ReferredStanza;
+  /**
+   * The session ended, and its client is not known to have a stanza that was delivered with a `ref`. Nothing more is done
+   * about the stanza: it is for whoever delivered it.
+   */
+  "stanza/left": ReferredStanza;
   /**
    * An account was removed, its sessions ended, and everything that the server itself stored for it deleted. The payload is
    * the bare JID. Delete what you stored for it: another account may get the same name.

@@ -239,7 +239,9 @@ export class KeptSessions {
   /** What waited for a session that has no place here goes back to local senders; others cannot be answered for it. */
   #returnAll({ unacked }: SessionSnapshot): void {
     const { router } = this.#options;
-    for (const { xml, at } of unacked) {
+    for (const { xml, at, ref } of unacked) {
+      // A module has it in the store.
+      if (ref !== undefined) continue;
       const stanza = parseStanza(xml)?.stanza;
       if (stanza?.to === undefined) continue;
       if (router.isLocal(stanza.to)) void router.reroute(stanza, at);
@@ -253,12 +255,16 @@ function salvaged(value: Value, { random, clock }: KeptSessionsOptions): Salvage
   const fields = asObject(value);
   const jid = typeof fields.jid === "string" ? Jid.parse(fields.jid) : undefined;
   if (jid === undefined || jid.local === "" || !jid.isFull) return undefined;
-  const unacked: { xml: string; at: number }[] = [];
+  const unacked: { xml: string; at: number; ref?: string }[] = [];
   for (const item of Array.isArray(fields.unacked) ? (fields.unacked as readonly Value[]) : []) {
-    const { xml, at } = asObject(item);
+    const { xml, at, ref } = asObject(item);
     const to = typeof xml === "string" ? parseStanza(xml)?.stanza?.to : undefined;
     if (typeof xml !== "string" || to?.bare.equals(jid.bare) !== true) continue;
-    unacked.push({ xml, at: typeof at === "number" && Number.isInteger(at) && at >= 0 ? at : clock.wallTime() });
+    unacked.push({
+      xml,
+      at: typeof at === "number" && Number.isInteger(at) && at >= 0 ? at : clock.wallTime(),
+      ...(typeof ref === "string" ? { ref } : {}),
+    });
   }
   const name = jid.toString();
   const snapshot: SessionSnapshot = {

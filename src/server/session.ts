@@ -23,6 +23,10 @@ export interface Session {
   /**
    * Hands a stanza to the client. Returns at once while the client keeps up; otherwise a promise that resolves when
    * there is room again: whoever produced the stanza waits for it before it produces more.
+   *
+   * With a `ref` the stanza stays the caller's: it is told of its fate by the notifications `stanza/taken` and
+   * `stanza/left`, perhaps in another process, and the stanza does not take another way when the session ends. A module
+   * begins it with its own name; 200 characters at most.
    */
-  deliver(stanza: Stanza): void | Promise<void>;
+  deliver(stanza: Stanza, ref?: string): void | Promise<void>;
 }

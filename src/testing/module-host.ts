@@ -2,7 +2,7 @@
 // clock moved by hand, with sessions that only write down what they are given. No sockets; other domains are a list.
 
 import { Jid } from "../jid/jid.ts";
-import type { HookCatalogue, NotificationCatalogue } from "../server/catalogue.ts";
+import type { HookCatalogue, NotificationCatalogue, ReferredStanza } from "../server/catalogue.ts";
 import { FateWatch } from "../server/fate-watch.ts";
 import type { ModuleDefinition, OperationOutcome } from "../server/module-api.ts";
 import type { ModuleOptions } from "../server/module-finder.ts";
@@ -47,16 +47,26 @@ export class RecordedSession implements Session {
   readonly received: Stanza[] = [];
   /** Set by a test to make `deliver` answer with a promise, as a slow client does. */
   slow: (() => Promise<void>) | undefined;
+  /** Whether its client acknowledges at once what it is given; if not, the test calls `acknowledge`. */
+  acknowledges = true;
   presence: Stanza | undefined;
   priority = 0;
   open = true;
   #reachable: (session: Session) => void;
+  #referred: (name: "stanza/taken" | "stanza/left", referred: ReferredStanza) => void;
+  /** The references of what it has not acknowledged. */
+  #refs: string[] = [];
 
-  constructor(jid: Jid, reachable: (session: Session) => void) {
+  constructor(
+    jid: Jid,
+    reachable: (session: Session) => void,
+    referred: (name: "stanza/taken" | "stanza/left", referred: ReferredStanza) => void,
+  ) {
     this.id = jid.toString();
     this.jid = jid;
     this.account = jid.bare;
     this.#reachable = reachable;
+    this.#referred = referred;
   }
 
   setPresence(presence: Stanza | undefined): void {
@@ -66,9 +76,22 @@ export class RecordedSession implements Session {
     if (!wasReachable && presence !== undefined && this.priority >= 0) this.#reachable(this);
   }
 
-  deliver(stanza: Stanza): void | Promise<void> {
+  deliver(stanza: Stanza, ref?: string): void | Promise<void> {
     this.received.push(stanza);
-    return this.slow?.();
+    const wait = this.slow?.();
+    if (ref !== undefined) this.#refs.push(ref);
+    if (this.acknowledges) this.acknowledge();
+    return wait;
+  }
+
+  /** The client acknowledges everything. */
+  acknowledge(): void {
+    for (const ref of this.#refs.splice(0)) this.#referred("stanza/taken", { session: this, ref });
+  }
+
+  /** Its end: what it has not acknowledged is left. */
+  leave(): void {
+    for (const ref of this.#refs.splice(0)) this.#referred("stanza/left", { session: this, ref });
   }
 
   /** Returns what was delivered since the last call, as XML text. */
@@ -204,7 +227,11 @@ export class ModuleHost {
   bind(full: string): RecordedSession {
     const jid = jidOf(full);
     this.accounts.add(jid.bare.toString());
-    const session = new RecordedSession(jid, (reachable) => this.notifications.notify("session/available", reachable));
+    const session = new RecordedSession(
+      jid,
+      (reachable) => this.notifications.notify("session/available", reachable),
+      (name, referred) => this.notifications.notify(name, referred),
+    );
     this.sessions.add(session);
     this.notifications.notify("session/bound", session);
     return session;
@@ -235,6 +262,7 @@ export class ModuleHost {
   async end(session: RecordedSession, reason = ""): Promise<void> {
     session.open = false;
     this.sessions.remove(session);
+    session.leave();
     const { hooks, notifications } = this;
     await endSession(
       { hooks, notifications, wheel: this.#wheel, log: this.#log({}), limitMs: 5_000 },

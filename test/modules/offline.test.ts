@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { treatmentOf } from "../../modules/offline/eligible.ts";
+import { MemoryStore } from "../../src/store/memory.ts";
 import { jidOf, ModuleHost, type RecordedSession, stanzaOf } from "../../src/testing/module-host.ts";
 
-async function started(options = {}): Promise<ModuleHost> {
-  const host = await new ModuleHost().load(["presence", "offline"], { offline: options });
+async function started(options = {}, store = new MemoryStore()): Promise<ModuleHost> {
+  const host = await new ModuleHost({ store }).load(["presence", "offline"], { offline: options });
   host.accounts.add("romeo@a.test");
   return host;
 }
@@ -26,6 +27,22 @@ async function login(host: ModuleHost, full = "romeo@a.test/x", presence = "<pre
   await host.send(session, presence);
   await host.settle();
   return session;
+}
+
+/** A session that was handed messages and has not acknowledged them. */
+async function withUnacknowledged(count: number) {
+  const host = await started();
+  for (let index = 0; index < count; index++) await message(host, String(index));
+  const session = host.bind("romeo@a.test/x");
+  session.acknowledges = false;
+  await host.send(session, "<presence/>");
+  await host.settle();
+  assert.equal(bodies(session).length, count);
+  return { host, session };
+}
+
+async function countStored(host: ModuleHost): Promise<number> {
+  return (await host.store.range("module:offline", [])).length;
 }
 
 describe("offline messages", () => {
@@ -228,8 +245,9 @@ describe("offline messages", () => {
     const host = await started();
     for (let index = 0; index < 4; index++) await message(host, String(index));
     const breaking = host.bind("romeo@a.test/x");
-    breaking.slow = async () => {
+    breaking.slow = () => {
       if (breaking.received.length > 2) throw new Error("the session broke");
+      return Promise.resolve();
     };
     await host.send(breaking, "<presence/>");
     await host.end(breaking);
@@ -237,18 +255,90 @@ describe("offline messages", () => {
     assert.deepEqual(bodies(await login(host, "romeo@a.test/y")), ["2", "3"]);
   });
 
-  it("are deleted only when the session has room for them, so that a crash before that keeps them", async () => {
-    const host = await started();
-    await message(host, "1");
-    const session = host.bind("romeo@a.test/x");
-    let release: () => void = () => undefined;
-    session.slow = () => new Promise((resolve) => (release = resolve));
-    const sent = host.send(session, "<presence/>");
+  it("are deleted only when the client has acknowledged them, so that a crash before that keeps them", async () => {
+    const { host, session } = await withUnacknowledged(2);
+    assert.equal(await countStored(host), 2);
+    session.acknowledge();
     await host.settle();
-    assert.equal((await host.store.range("module:offline", [])).length, 1);
-    release();
-    await sent;
-    assert.equal((await host.store.range("module:offline", [])).length, 0);
+    assert.equal(await countStored(host), 0);
+    await host.end(session);
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/y")), []);
+  });
+
+  it("that wait for an acknowledgement go to nobody else, until that session has ended", async () => {
+    const { host, session } = await withUnacknowledged(3);
+    const other = await login(host, "romeo@a.test/y");
+    await message(host, "3");
+    assert.deepEqual(bodies(other), ["3"]);
+    await host.end(session);
+    await host.settle();
+    assert.deepEqual(bodies(other), ["0", "1", "2"]);
+    await host.settle();
+    assert.equal(await countStored(host), 0);
+  });
+
+  it("that a session left behind wait for the next one, in their old order", async () => {
+    const { host, session } = await withUnacknowledged(3);
+    await host.end(session);
+    await message(host, "3");
+    assert.deepEqual(bodies(await login(host, "romeo@a.test/y")), ["0", "1", "2", "3"]);
+  });
+
+  it("that a session has which goes on in the next life are deleted there at its acknowledgement, and come once", async () => {
+    const { host: first, session } = await withUnacknowledged(3);
+    const states = await first.handOver([session]);
+    const host = await started({}, first.store);
+    const kept = host.bind("romeo@a.test/x");
+    kept.acknowledges = false;
+    await host.takeOver(states);
+    host.notifications.notify("server-alone", undefined);
+    await host.send(kept, "<presence/>");
+    const other = await login(host, "romeo@a.test/y");
+    assert.deepEqual([...bodies(kept), ...bodies(other)], []);
+    for (const [key] of await host.store.range("module:offline", [])) {
+      host.notifications.notify("stanza/taken", { session: kept, ref: `offline:${key[1]}` });
+    }
+    await host.settle();
+    assert.equal(await countStored(host), 0);
+  });
+
+  it("that a predecessor's session has are nobody's before it has given them away or gone", async () => {
+    const { host: first } = await withUnacknowledged(2);
+    const states = await first.handOver([]);
+    const host = await started({}, first.store);
+    await host.takeOver(states);
+    const session = await login(host, "romeo@a.test/y");
+    assert.deepEqual(bodies(session), []);
+    host.notifications.notify("server-alone", undefined);
+    await host.settle();
+    assert.deepEqual(bodies(session), ["0", "1"]);
+  });
+
+  it("that are left behind in a predecessor go to its successor, and are not in the store twice", async () => {
+    const { host, session } = await withUnacknowledged(2);
+    const passed: (string | null)[] = [];
+    host.router.passOn(({ kind, element }) => {
+      if (kind === "message") passed.push(element.getChildText("body"));
+    });
+    await host.end(session);
+    await host.settle();
+    assert.deepEqual(passed, ["0", "1"]);
+    assert.equal(await countStored(host), 0);
+  });
+
+  it("that cannot be deleted do not come again in this life, and are deleted with the next", async () => {
+    const { host, session } = await withUnacknowledged(1);
+    host.store.hooks.beforeWrite = () => {
+      throw new Error("the disk is full");
+    };
+    session.acknowledge();
+    await host.settle();
+    host.store.hooks.beforeWrite = undefined;
+    await host.end(session);
+    const other = await login(host, "romeo@a.test/y");
+    assert.deepEqual(bodies(other), []);
+    await host.loader.unload("offline");
+    assert.equal(await countStored(host), 0);
   });
 
   for (const [what, type, content, treatment] of [

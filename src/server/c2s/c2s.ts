@@ -59,6 +59,8 @@ export interface C2sOptions {
   readonly keeping?: Keeping;
   /** A session waits for its client from now on, and its client is back. */
   sessionDetached(session: ClientSession): void;
+  /** What became of a stanza that a module gave to a session with a reference. */
+  stanzaReferred(session: ClientSession, ref: string, isTaken: boolean): void;
   sessionResumed(session: ClientSession): void;
 }
 
@@ -656,6 +658,7 @@ export class C2s {
       wheel,
       ...sessionBoundsOf(config),
       undeliverable: (stanza) => router.route(stanza),
+      referred: (session, ref, isTaken) => options.stanzaReferred(session, ref, isTaken),
       copiesOf: (stanza) => router.copiesOf(stanza),
       reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
       reachable: (session) => options.sessionReachable(session),

@@ -44,6 +44,8 @@ export interface SessionSurroundings {
   readonly ackTimeoutMs: number;
   /** A stanza came for a session that has just ended: it takes the way of a missing resource. */
   undeliverable(stanza: Stanza): void | Promise<void>;
+  /** A stanza that a module knows as `ref` is with the client, or not known to be although the session has ended. */
+  referred(session: ClientSession, ref: string, isTaken: boolean): void;
   /** What sessions that were given the same message share. */
   copiesOf(stanza: Stanza): Copies | undefined;
   /** What the client of a session that ended has not acknowledged, oldest first, takes another way. Never rejects. */
@@ -180,11 +182,12 @@ export class ClientSession implements Session {
     if (!wasReachable && presence !== undefined && this.#priority >= 0) this.#surroundings.reachable(this);
   }
 
-  deliver(stanza: Stanza): void | Promise<void> {
-    if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.deliver(stanza));
+  deliver(stanza: Stanza, ref?: string): void | Promise<void> {
+    if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.deliver(stanza, ref));
+    if (this.#isEnding && ref !== undefined) return this.#surroundings.referred(this, ref, false);
     if (this.#isEnding) return this.#surroundings.undeliverable(stanza);
     this.#surroundings.delivered[stanza.kind]++;
-    return this.#push(stanza.text, stanza);
+    return this.#push(stanza.text, stanza, ref);
   }
 
   /** Sends a stanza of the connection itself, with the same bounds as `deliver`; nothing once the session has ended. */
@@ -344,6 +347,7 @@ export class ClientSession implements Session {
     if (sm === undefined) return false;
     const { pending } = sm;
     if (!sm.acknowledge(h)) return false;
+    this.#tellTaken(sm);
     if (this.#isClosing) this.#toldAtEnd = true;
     if (this.#isEnding) return true;
     this.#asks?.answered();
@@ -428,6 +432,7 @@ export class ClientSession implements Session {
   resume(connection: Connection, sm: SmState, h: number): void {
     const { size } = sm;
     sm.acknowledge(h);
+    this.#tellTaken(sm);
     this.#connection = connection;
     this.#last = connection;
     this.#detachedAt = undefined;
@@ -483,7 +488,11 @@ export class ClientSession implements Session {
       maxMs: sm.maxMs,
       handled: sm.handled.h,
       sent: sm.sent,
-      unacked: Array.from(sm.unacked(), ({ text, at }) => ({ xml: text, at })),
+      unacked: Array.from(sm.unacked(), ({ text, at, ref }) => ({
+        xml: text,
+        at,
+        ...(ref === undefined ? {} : { ref }),
+      })),
       ...(presence === undefined ? {} : { presence: presence.text }),
       ...(this.#detachedAt === undefined ? {} : { hibernatedSince: this.#detachedAt }),
       ...(this.#outage === undefined ? {} : { outage: this.#outage }),
@@ -496,13 +505,13 @@ export class ClientSession implements Session {
     this.#priority = Number.isInteger(priority) ? priority : 0;
   }
 
-  #push(text: string, stanza: Stanza | undefined): void | Promise<void> {
+  #push(text: string, stanza: Stanza | undefined, ref?: string): void | Promise<void> {
     const connection = this.#connection;
     const sm = this.#sm;
     if (sm !== undefined) {
       const { size } = sm;
       const copies = stanza === undefined ? undefined : this.#surroundings.copiesOf(stanza);
-      sm.add({ text, copies, at: this.#surroundings.clock.wallTime() });
+      sm.add({ text, copies, at: this.#surroundings.clock.wallTime(), ref });
       if (connection === undefined) {
         pack(text);
         this.#surroundings.grew(sm.size - size);
@@ -513,6 +522,7 @@ export class ClientSession implements Session {
     if (connection === undefined) return undefined;
     this.#write(connection, text);
     this.#asks?.sent();
+    if (sm === undefined && ref !== undefined) this.#surroundings.referred(this, ref, true);
     return this.#isFull || (sm !== undefined && this.#isOver(sm, 0.5)) ? this.#wait(connection) : undefined;
   }
 
@@ -592,9 +602,14 @@ export class ClientSession implements Session {
     return Math.max(0, sm.maxMs - waited);
   }
 
+  #tellTaken(sm: SmState): void {
+    for (const ref of sm.takeReferences() ?? []) this.#surroundings.referred(this, ref, true);
+  }
+
   /** What the client has not acknowledged is proved to have been read, or takes another way. */
   #settle(isRead: boolean): Promise<void> {
     const unacked = this.#settled === undefined ? (this.#sm?.takeAll() ?? []) : [];
+    for (const { ref } of unacked) if (ref !== undefined) this.#surroundings.referred(this, ref, isRead);
     this.#settled ??= isRead || unacked.length === 0 ? Promise.resolve() : this.#surroundings.reroute(unacked);
     return this.#settled;
   }

@@ -22,7 +22,9 @@ export interface RerouteTools {
 export async function rerouteAll(unacked: readonly Unacked[], { log, reroute }: RerouteTools): Promise<void> {
   let waits: Promise<void>[] = [];
   let size = 0;
-  for (const { text, at, copies } of unacked) {
+  for (const { text, at, copies, ref } of unacked) {
+    // A module has it, and has been told.
+    if (ref !== undefined) continue;
     const parsed = parseStanza(text);
     if (parsed === undefined) log.error({ text }, "a stanza that was not acknowledged cannot be read any more");
     if (parsed?.stanza === undefined) continue;

@@ -11,6 +11,7 @@ import { SmState } from "./sm-state.ts";
 const count = z.int().nonnegative();
 /** XEP-0198 §5: an SM-ID has 4000 bytes at most. */
 const MAX_ID = 4_000;
+const MAX_REFERENCE = 200;
 
 const snapshotSchema = z.strictObject({
   smId: z.string().min(1).max(MAX_ID),
@@ -24,8 +25,13 @@ const snapshotSchema = z.strictObject({
   handled: count.max(0xffff_ffff),
   /** How many stanzas the client has been sent since acknowledgements were agreed on, those in `unacked` included. */
   sent: count,
-  /** What the client has not acknowledged, oldest first: the text, and when it came, in milliseconds since 1970. */
-  unacked: z.array(z.strictObject({ xml: z.string(), at: count.max(8.64e15) })),
+  /**
+   * What the client has not acknowledged, oldest first: the text, when it came, in milliseconds since 1970, and by what a
+   * module knows it.
+   */
+  unacked: z.array(
+    z.strictObject({ xml: z.string(), at: count.max(8.64e15), ref: z.string().max(MAX_REFERENCE).optional() }),
+  ),
   /** The presence it last broadcast, while it is available. */
   presence: z.string().optional(),
   /** Since when it waits for its client, in milliseconds since 1970; it had a connection without this. */
@@ -65,12 +71,12 @@ export function readSnapshot(data: unknown): RestoredSession {
   }
   if (sent < unacked.length) throw damaged("sent", "less than what waits to be acknowledged");
   const sm = new SmState(smId, maxMs, { handled, proved: sent - unacked.length });
-  for (const [index, { xml, at }] of unacked.entries()) {
+  for (const [index, { xml, at, ref }] of unacked.entries()) {
     const parsed = parseStanza(xml);
     if (parsed === undefined) throw damaged(`unacked.${index}.xml`, "not a stanza");
     const to = parsed.stanza?.to;
     if (to !== undefined && !to.bare.equals(jid.bare)) throw damaged(`unacked.${index}.xml`, "for somebody else");
-    sm.add({ text: xml, copies: undefined, at });
+    sm.add({ text: xml, copies: undefined, at, ref });
   }
   return { jid, created, sm, presence: presenceOf(jid, texts.presence), hibernatedSince, outage };
 }

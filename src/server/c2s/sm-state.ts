@@ -11,6 +11,8 @@ export interface Unacked {
   readonly copies: Copies | undefined;
   /** When it was handed to the session, in milliseconds since 1970. */
   readonly at: number;
+  /** By which a module finds what it keeps of it, and is told what becomes of it (`Session.deliver`). */
+  readonly ref: string | undefined;
 }
 
 /** What a state goes on from. */
@@ -40,6 +42,8 @@ export class SmState {
   readonly handled: HandledCounter;
   #window: AckWindow<Unacked>;
   #size = 0;
+  /** The references of what was acknowledged, until somebody takes them. */
+  #taken: string[] | undefined;
 
   constructor(id: string | undefined, maxMs: number, counts: SmCounts = { handled: 0, proved: 0 }) {
     this.id = id;
@@ -89,9 +93,19 @@ export class SmState {
 
   /** Takes the client's `h`; false, and nothing is taken, when it may not say that. */
   acknowledge(h: number): boolean {
-    return this.#window.acknowledge(h, ({ text }) => {
+    return this.#window.acknowledge(h, ({ text, ref }) => {
       this.#size -= text.length + OVERHEAD;
+      if (ref === undefined) return;
+      this.#taken ??= [];
+      this.#taken.push(ref);
     });
+  }
+
+  /** Returns the references among what has been acknowledged since the last call; undefined when there are none. */
+  takeReferences(): readonly string[] | undefined {
+    const taken = this.#taken;
+    this.#taken = undefined;
+    return taken;
   }
 
   /** Empties the queue and returns what was in it, oldest first. */

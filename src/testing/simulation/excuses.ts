@@ -46,10 +46,10 @@ export function excuseForUntold(world: World): string | undefined {
   return world.wasCutShort && world.scenario.storeMs > 0 ? "there was no time to wait for the store" : undefined;
 }
 
-/** Why a message that was acknowledged to another server, or had been stored, may be gone; undefined when it may not. */
+/** Why a message that was acknowledged to another server may be gone; undefined when it may not. */
 export function excuseForKilledQueue(world: World, to: string): string | undefined {
   if (world.killedAt === undefined) return undefined;
-  // What waits for a client to acknowledge it waits in memory, also when it came out of the store.
+  // What waits for a client to acknowledge it, and never was in the store, waits in memory.
   const waits = world.clients.some(({ plan }) => plan.sm !== "no" && to.startsWith(plan.user));
   return waits ? "it waited for a client when the server was killed" : undefined;
 }

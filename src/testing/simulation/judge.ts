@@ -107,7 +107,7 @@ class Judgement {
     const fates = this.#localFates(sent.id, sent.from);
     const returned = this.#errorsTo(client, sent.id);
     const what = `message ${sent.id} from ${sent.from} to ${sent.to}`;
-    this.#judgeOne(what, { to: sent.to, fates, returned, isOwed: isOwed(sent, client) });
+    this.#judgeOne(what, { fates, returned, isOwed: isOwed(sent, client) });
   }
 
   /** A stanza from a client to another domain. */
@@ -152,13 +152,11 @@ class Judgement {
   #judgeOne(
     what: string,
     {
-      to,
       fates,
       returned,
       isOwed,
       isPromised = false,
     }: {
-      readonly to: string;
       readonly fates: LocalFates;
       readonly returned: number;
       readonly isOwed: boolean;
@@ -174,9 +172,7 @@ class Judgement {
     if (sum > 1) this.#judgeTwice(story, delivered > 0 && returned <= 1 && dropped <= 1 ? fates.receivers : []);
     else if (stored && delivered > 0) this.#judgeTwice(story, fates.receivers);
     if (settled.length > 1) this.#add("two-fates", `${what}: ${settled.map(describeSettled).join("; ")}`);
-    if (saidStored && !kept && excuseForKilledQueue(this.#world, to) === undefined) {
-      this.#add("stored-and-missing", story);
-    }
+    if (saidStored && !kept) this.#add("stored-and-missing", story);
     if (sum === 0 && isPromised) this.#add("acknowledged-and-missing", story);
     else if (isOwed && sum === 0) this.#judgeNoFate(what, []);
     else if (isOwed && !stored && !waits && delivered === 0 && returned + dropped === 0)
@@ -393,7 +389,7 @@ class Judgement {
       const returned = fates.settled.filter(({ fate }) => fate === "returned").length;
       const to = /\sto='([^']*)'/.exec(xml)?.[1] ?? "";
       const isPromised = acknowledged && excuseForKilledQueue(this.#world, to) === undefined;
-      this.#judgeOne(what, { to, fates, returned, isOwed: acknowledged || wasReadToItsEnd, isPromised });
+      this.#judgeOne(what, { fates, returned, isOwed: acknowledged || wasReadToItsEnd, isPromised });
       const taken = fates.delivered > 0 || fates.stored || fates.onBroken.length > 0 || returned > 0;
       const endedInOrder =
         stream.closedByServer && connection?.end?.orderly === true && connection.mishap === undefined;

@@ -357,7 +357,10 @@ export class World {
 
 async function idsOf(store: MemoryStore): Promise<string[]> {
   const entries = await store.range("module:offline", []);
-  return entries.map(([, value]) => {
+  const kept = JSON.stringify(await store.range("kept-sessions", []));
+  // What waits in a kept session as well is the same message, and is deleted when its client has it.
+  const waiting = entries.filter(([[, number]]) => !kept.includes(`"ref":"offline:${number}"`));
+  return waiting.map(([, value]) => {
     const { type, id = "" } = elementOf(value)?.attrs ?? {};
     return type === "error" ? `error ${id}` : id;
   });

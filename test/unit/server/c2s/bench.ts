@@ -32,6 +32,8 @@ export class Bench {
   readonly stored: Stanza[] = [];
   /** What was told of sessions: `detached romeo@a.test/1`, `ended …`. */
   readonly told: string[] = [];
+  /** What became of stanzas that were given to sessions with a reference: `a taken`, `b left`. */
+  readonly referred: string[] = [];
   /** What becomes of a message that is to be kept; at once unless a test says otherwise. */
   keep: (stanza: Stanza) => void | Promise<void> = () => undefined;
   /** What modules do for a session that ends. */
@@ -97,6 +99,7 @@ export class Bench {
       sessionBound: tell("bound"),
       sessionReachable: () => undefined,
       sessionDetached: tell("detached"),
+      stanzaReferred: (_session, ref, isTaken) => this.referred.push(`${ref} ${isTaken ? "taken" : "left"}`),
       sessionResumed: tell("resumed"),
     });
   }
