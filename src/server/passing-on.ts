@@ -12,6 +12,7 @@ import type {
 } from "../handover/index.ts";
 import type { PassableSocket } from "../net/transport.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
+import type { SuspendRequest } from "../shutdown/suspend-types.ts";
 import { describeStanza, type Stanza } from "../stanza/stanza.ts";
 import { asError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
@@ -23,7 +24,7 @@ import type { Router } from "./router.ts";
 import type { S2s } from "./s2s/s2s.ts";
 
 /** The versions of the sections of state that this server writes and reads. */
-export const STATE_VERSIONS = { sessions: [1], modules: [1] } as const;
+export const STATE_VERSIONS = { sessions: [1], modules: [1], suspension: [1] } as const;
 
 /** In whose name everything stands still. */
 const HOLDER = "restart";
@@ -53,6 +54,11 @@ export interface PassingOnOptions {
   readonly log: Logger;
 }
 
+/** What a successor is told of the suspension that it is to go on with. */
+function passedSuspension({ cause, mode, reason, trigger, timeoutMs, onTimeout }: SuspendRequest): SuspendRequest {
+  return { cause, mode, reason, trigger, timeoutMs, onTimeout };
+}
+
 /** Hands a server over. */
 export class PassingOn {
   #options: PassingOnOptions;
@@ -63,11 +69,13 @@ export class PassingOn {
 
   /**
    * Starts a successor and hands over. Never rejects. When it succeeds, the pipeline has begun with cause `restart`;
-   * otherwise this server serves as before. A stop that is asked for meanwhile calls the restart off.
+   * otherwise this server serves as before. A stop, a suspension or a resume that is asked for meanwhile calls the restart
+   * off. A server that is suspended stays so in its successor.
    */
   async run({ reason, trigger, command, onStep }: RestartRequest): Promise<HandoverOutcome> {
     const { handover, lifecycle, c2s, s2s } = this.#options;
-    if (lifecycle.state !== "running" && handover.passedTo === undefined) {
+    const mayBegin = lifecycle.state === "running" || lifecycle.state === "suspended";
+    if (!mayBegin && handover.passedTo === undefined) {
       return { ok: false, step: "refused", why: `the server is ${lifecycle.state}`, stderrTail: "" };
     }
     const calledOff = new AbortController();
@@ -77,7 +85,10 @@ export class PassingOn {
       listeners: [...c2s.passable, ...s2s.passable, ...this.#options.passable].flatMap(({ name, fd, handle }) =>
         fd === undefined ? [] : { name, fd, handle },
       ),
-      offers: Object.entries(STATE_VERSIONS).map(([name, versions]) => ({ name, versions, required: true })),
+      // A successor that does not know what it is to be suspended would let everybody in.
+      offers: Object.entries(STATE_VERSIONS)
+        .filter(([name]) => name !== "suspension" || lifecycle.suspension !== undefined)
+        .map(([name, versions]) => ({ name, versions, required: true })),
       freeze: () => this.#freeze(),
       thaw: () => this.#thaw(),
       signal: calledOff.signal,
@@ -89,13 +100,15 @@ export class PassingOn {
   }
 
   async #freeze(): Promise<readonly StateSection[]> {
-    const { c2s, s2s, modules } = this.#options;
+    const { c2s, s2s, modules, lifecycle } = this.#options;
+    const { suspension } = lifecycle;
     await Promise.all([c2s.hold(HOLDER), s2s.hold(HOLDER)]);
     const sessions = c2s.freeze();
     const states = await saveModules(modules.handovers(), sessions);
     return [
       { name: "sessions", items: Array.from(sessions, (session) => session.snapshot()) },
       { name: "modules", items: Object.entries(states).map(([name, state]) => ({ name, ...state })) },
+      ...(suspension === undefined ? [] : [{ name: "suspension", items: [passedSuspension(suspension)] }]),
     ];
   }
 

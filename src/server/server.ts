@@ -537,6 +537,10 @@ export class Server {
       run: (context) => this.#partFromClients(context, parts, kept),
     });
     const takenOver = inheritance && (await takeOver({ ...parts, inheritance, log: this.#log }));
+    if (takenOver?.suspended !== undefined) {
+      this.#startsSuspended = takenOver.suspended;
+      parts.suspending.begin(takenOver.suspended);
+    }
     if (takenOver === undefined) await kept.take();
     if (signal.aborted) return;
 
@@ -561,7 +565,7 @@ export class Server {
     await parts.c2s.start();
     parts.memory.begin();
     if (inheritance !== undefined && signal.aborted) return;
-    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts, takenOver ?? []);
+    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts, takenOver?.sessions ?? []);
     const unclaimed = await this.#inherited.closeUnclaimed();
     if (unclaimed.length > 0)
       this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");

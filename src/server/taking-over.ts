@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import type { Inheritance } from "../handover/index.ts";
+import type { SuspendRequest } from "../shutdown/suspend-types.ts";
 import { parseStanza } from "../stanza/parse-stanza.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Value } from "../store/store.ts";
@@ -14,6 +15,15 @@ import { loadModules, type ModuleState } from "./module-handover.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import { STATE_VERSIONS } from "./passing-on.ts";
 
+const suspension = z.strictObject({
+  cause: z.enum(["suspend", "evacuate"]),
+  mode: z.string(),
+  reason: z.string(),
+  trigger: z.string(),
+  timeoutMs: z.number().positive(),
+  onTimeout: z.enum(["back", "stay"]),
+});
+
 const moduleState = z.strictObject({ name: z.string(), version: z.int(), value: z.custom<Value>() });
 
 /** The parts of a server that take something over. */
@@ -24,8 +34,15 @@ export interface TakingOverOptions {
   readonly log: Logger;
 }
 
+/** What was taken over. */
+export interface TakenOver {
+  readonly sessions: readonly ClientSession[];
+  /** The suspension that the predecessor was in, if it was. */
+  readonly suspended: SuspendRequest | undefined;
+}
+
 /**
- * Takes the predecessor's state over and waits for its consent to listen. Resolves to the sessions, for which no time runs
+ * Takes the predecessor's state over and waits for its consent to listen. Resolves with the sessions, for which no time runs
  * out until they are woken: as long as they are the predecessor's too, they must not end here. Resolves to undefined when the
  * predecessor is gone and there is nothing to take over. Rejects when anything about it is wrong; whoever called must then forget what was
  * taken over (`C2s.forgetAll`), and not serve.
@@ -35,10 +52,11 @@ export async function takeOver({
   c2s,
   modules,
   log,
-}: TakingOverOptions): Promise<readonly ClientSession[] | undefined> {
+}: TakingOverOptions): Promise<TakenOver | undefined> {
   const state = await inheritance.receiveState({
     sessions: { versions: STATE_VERSIONS.sessions, required: true, read: (value) => value },
     modules: { versions: STATE_VERSIONS.modules, required: true, read: (value) => moduleState.parse(value) },
+    suspension: { versions: STATE_VERSIONS.suspension, read: (value) => suspension.parse(value) },
   });
   if (!state.complete) {
     log.error(
@@ -58,7 +76,7 @@ export async function takeOver({
   await loadModules(modules.handovers(), states, log);
   const consent = await inheritance.prepared();
   log.info({ predecessor: inheritance.predecessor, sessions: c2s.hibernating, consent }, "took over");
-  return sessions;
+  return { sessions, suspended: state.sections.suspension?.items[0] };
 }
 
 /** Takes over a stanza that reached the predecessor too late. */
