@@ -47,12 +47,7 @@ export interface TakenOver {
  * predecessor is gone and there is nothing to take over. Rejects when anything about it is wrong; whoever called must then forget what was
  * taken over (`C2s.forgetAll`), and not serve.
  */
-export async function takeOver({
-  inheritance,
-  c2s,
-  modules,
-  log,
-}: TakingOverOptions): Promise<TakenOver | undefined> {
+export async function takeOver({ inheritance, c2s, modules, log }: TakingOverOptions): Promise<TakenOver | undefined> {
   const state = await inheritance.receiveState({
     sessions: { versions: STATE_VERSIONS.sessions, required: true, read: (value) => value },
     modules: { versions: STATE_VERSIONS.modules, required: true, read: (value) => moduleState.parse(value) },
