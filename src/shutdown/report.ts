@@ -10,7 +10,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { asError, codeOf, MorendoError } from "../util/errors.ts";
@@ -139,14 +139,20 @@ export function writeReport(dir: string, report: DrainReport): void {
 
 function writeAtomically(dir: string, name: string, text: string): void {
   const temp = join(dir, `.${name}.${process.pid}.tmp`);
-  const file = openSync(temp, "w", 0o600);
   try {
-    writeSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    const file = openSync(temp, "w", 0o600);
+    try {
+      // Goes on after a write that the system cut short: a full disk shows at the second one only.
+      writeFileSync(file, text);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temp, join(dir, name));
+  } catch (thrown) {
+    rmSync(temp, { force: true });
+    throw thrown;
   }
-  renameSync(temp, join(dir, name));
   const folder = openSync(dir, "r");
   try {
     fsyncSync(folder);
@@ -161,7 +167,24 @@ function writeAtomically(dir: string, name: string, text: string): void {
  * found: `startedAt` tells. Throws `MORENDO_REPORT_DAMAGED` when what is there is not a report. Synchronous.
  */
 export function readLastReport(dir: string): DrainReport | undefined {
-  const file = join(dir, LAST);
+  return readReport(join(dir, LAST));
+}
+
+/** Returns the reports that are kept in `dir`, as file names, the last first; none when there is no such folder. */
+export function listReports(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir)
+      .filter((name) => DATED.test(name))
+      .sort()
+      .reverse();
+  } catch (thrown) {
+    if (codeOf(thrown) === "ENOENT") return [];
+    throw thrown;
+  }
+}
+
+/** Returns the report in `file`, or undefined when there is no such file. Throws `MORENDO_REPORT_DAMAGED`. Synchronous. */
+export function readReport(file: string): DrainReport | undefined {
   const damaged = (why: string): MorendoError =>
     new MorendoError("MORENDO_REPORT_DAMAGED", `${file} is not a drain report: ${why}`);
   let report: unknown;

@@ -69,7 +69,7 @@ export function watchdogWorker(load: NodeJS.Require): void {
     try {
       const temp = `${reportFile}.${process.pid}.tmp`;
       const file = fs.openSync(temp, "w", 0o600);
-      fs.writeSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
+      fs.writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`);
       fs.fsyncSync(file);
       fs.closeSync(file);
       fs.renameSync(temp, reportFile);

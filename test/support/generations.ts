@@ -9,13 +9,14 @@ import type { Io } from "../../src/cli/io.ts";
 import { runCommand } from "../../src/cli/program.ts";
 import { connectControl } from "../../src/control/control-client.ts";
 import type { ServerStatus } from "../../src/server/server.ts";
+import type { DrainReport } from "../../src/shutdown/report.ts";
 import { RawClient, type RawClientOptions } from "../../src/testing/raw-client.ts";
 import { systemClock } from "../../src/util/clock.ts";
 import { systemRandom } from "../../src/util/random.ts";
 import { PASSWORD } from "./accounts.ts";
 import { freeAddress, PORTS } from "./addresses.ts";
 import { ServerProcess, sleep, temporaryFolder } from "./child.ts";
-import { TSX } from "./morendo.ts";
+import { readDrainReport, TSX } from "./morendo.ts";
 
 const MAIN = new URL("../../src/cli/main.ts", import.meta.url).href;
 const FAULTS = new URL("faulty-program.ts", import.meta.url).href;
@@ -37,6 +38,8 @@ export interface Settings {
   readonly extra?: string;
   /** Text added to the options of `[c2s]`. */
   readonly c2s?: string;
+  /** Text added to the options of `[s2s]`. */
+  readonly s2s?: string;
   /** Further modules. */
   readonly modules?: readonly string[];
   /** Further addresses to listen on for clients. */
@@ -94,6 +97,11 @@ export class Generations {
   /** Writes the program for the next process: the real one, with `before` run first. */
   program(before = ""): void {
     writeFileSync(join(this.folder, "program.mjs"), programText(before));
+  }
+
+  /** The report of the last run, if there is one. */
+  report(): DrainReport | undefined {
+    return readDrainReport(this.folder);
   }
 
   path(name: string): string {
@@ -175,6 +183,13 @@ export class Generations {
     });
   }
 
+  /** Starts the program once more, after every process has ended, and waits until it serves. */
+  async startAgain(): Promise<void> {
+    await this.alone();
+    launch(this.folder, this.address, this.#options);
+    await this.until((status) => status?.state === "running");
+  }
+
   /** Ends every process and removes the folder. */
   async end(): Promise<void> {
     for (const pid of this.pids) {
@@ -231,6 +246,7 @@ function writeConfiguration(
     top = "",
     extra = "",
     c2s = "",
+    s2s = "",
     modules = [],
     listen = [],
     timeout = "1m",
@@ -250,6 +266,7 @@ listen_tls = ["${address}:${PORTS.c2sTls}"]
 ${c2s}
 [s2s]
 listen = ["${address}:${PORTS.s2s}"]
+${s2s}
 [restart]
 timeout = "${timeout}"
 ${module === undefined ? "" : `[module.faulty-handover]\nhow = "${module}"`}
