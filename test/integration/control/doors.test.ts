@@ -47,6 +47,7 @@ const embedded: Way = {
 };
 
 const NO_METHOD: Readonly<Record<string, string>> = {
+  reload: "a program that embeds the server hands it the configuration: Server.reload(config), test/unit/server",
   restart: "a program that embeds the server has to say what its successor is: test/integration/handover",
 };
 
@@ -183,6 +184,23 @@ for (const way of WAYS) {
         assert.deepEqual(presenceOfRomeo(stage.scene, seen), []);
       });
 
+      can("reload", "reloads the configuration, or says what is wrong with it and leaves all as it is", async () => {
+        const scene = stage.scene as ProcessScene;
+        const guest = adHoc("guest");
+        const list: Wish = { operation: "session.list" };
+        assert.ok(!(await guest.ask(scene, list)).done);
+        scene.configure(["status", "session.list"]);
+        await ask("reload");
+        await waitUntilAsync(async () => (await guest.ask(scene, list)).done, "the guest's new right");
+        scene.configure(["dance"]);
+        const answer = await stage.ask({ operation: "reload" });
+        // A signal has no answer; that it was seen is in the log.
+        if (way.name === signals.name)
+          await scene.generations.process.until(() => /dance/.test(scene.generations.process.log), "the error");
+        else assert.ok(!answer.done);
+        assert.ok((await guest.ask(scene, list)).done);
+      });
+
       /** By the same door, but for one that is shut by what is to be resumed. */
       async function resume(): Promise<void> {
         if (way.name !== adHoc().name) await ask("resume");
@@ -219,6 +237,11 @@ for (const way of WAYS) {
       });
     });
   });
+}
+
+async function waitUntilAsync(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const limit = performance.now() + 15_000;
+  while (!(await holds())) if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
 }
 
 /** The accounts that are online, however the door says it. */

@@ -29,16 +29,23 @@ export class EmbeddedScene implements Scene {
   /** Starts everything and resolves when Romeo is online and his contact knows it. */
   static async start(): Promise<EmbeddedScene> {
     const peer = await ScriptedPeer.start({ domain: "peer.test", certificates: "self-signed" });
-    const running = await startServer(
-      { admin: { accounts: ["admin@a.test"] }, shutdown: { deadline: "15s" } },
-      { accounts: ["romeo", "juliet", "admin", "guest"], peers: [peer] },
-    );
-    const account = Jid.of("romeo", "a.test");
-    await running.server.rosters.put(account, { jid: CONTACT, groups: [], subscription: "both" });
-    const romeo = await running.login("romeo", "balcony");
-    romeo.presence();
-    await peer.until(() => peer.stanzas.some((element) => element.is("presence")), "Romeo's presence");
-    return new EmbeddedScene(running, peer, romeo);
+    let running: TestServer | undefined;
+    try {
+      running = await startServer(
+        { admin: { accounts: ["admin@a.test"] }, shutdown: { deadline: "15s" } },
+        { accounts: ["romeo", "juliet", "admin", "guest"], peers: [peer] },
+      );
+      const account = Jid.of("romeo", "a.test");
+      await running.server.rosters.put(account, { jid: CONTACT, groups: [], subscription: "both" });
+      const romeo = await running.login("romeo", "balcony");
+      romeo.presence();
+      await peer.until(() => peer.stanzas.some((element) => element.is("presence")), "Romeo's presence");
+      return new EmbeddedScene(running, peer, romeo);
+    } catch (thrown) {
+      await running?.dispose();
+      await peer.stop();
+      throw thrown;
+    }
   }
 
   client(options: Partial<RawClientOptions> = {}): RawClient {

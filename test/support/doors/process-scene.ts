@@ -8,7 +8,7 @@ import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { PORTS } from "../addresses.ts";
 import type { Said } from "../generations.ts";
-import { Generations } from "../generations.ts";
+import { Generations, type Settings } from "../generations.ts";
 import { readDrainReport } from "../morendo.ts";
 import { CONTACT, type Scene } from "./scene.ts";
 
@@ -21,6 +21,27 @@ const ACCOUNTS = [
 
 /** Tokens by HTTP: one that may do everything is in the data folder, this one may look only. */
 export const GUEST_TOKEN = "guest-token-guest-token-guest";
+
+/** The configuration; `guest` is what the account of that name may do. */
+function settingsFor(peer: ScriptedPeer, guest: readonly string[]): Settings {
+  return {
+    hosts: ["a.test"],
+    modules: ["version", "time", "commands", "admin"],
+    extra: `[s2s.routes]
+"peer.test" = "${peer.address}"
+[admin]
+accounts = ["admin@a.test"]
+[admin.allow]
+"guest@a.test" = ${JSON.stringify(guest)}
+[[http.tokens]]
+name = "guest"
+token = "${GUEST_TOKEN}"
+allow = ["status"]
+[shutdown]
+deadline = "15s"
+`,
+  };
+}
 
 /** A server in its own process. */
 export class ProcessScene implements Scene {
@@ -39,29 +60,14 @@ export class ProcessScene implements Scene {
   /** Starts everything and resolves when Romeo is online and his contact knows it. */
   static async start(): Promise<ProcessScene> {
     const peer = await ScriptedPeer.start({ domain: "peer.test", certificates: "self-signed" });
-    const generations = await Generations.start({
+    const generations = await Generations.launch({
       accounts: ACCOUNTS,
       env: { MORENDO_HTTP__LISTEN: '["127.0.0.1:0"]' },
-      settings: {
-        hosts: ["a.test"],
-        modules: ["version", "time", "commands", "admin"],
-        extra: `[s2s.routes]
-"peer.test" = "${peer.address}"
-[admin]
-accounts = ["admin@a.test"]
-[admin.allow]
-"guest@a.test" = ["status"]
-[[http.tokens]]
-name = "guest"
-token = "${GUEST_TOKEN}"
-allow = ["status"]
-[shutdown]
-deadline = "15s"
-`,
-      },
+      settings: settingsFor(peer, ["status"]),
     });
     const scene = new ProcessScene(generations, peer);
     try {
+      await generations.until((status) => status?.state === "running");
       peer.routes.set("a.test", `${generations.address}:${PORTS.s2s}`);
       await scene.watch();
       await scene.romeo.login();
@@ -72,6 +78,11 @@ deadline = "15s"
       await scene.end();
       throw thrown;
     }
+  }
+
+  /** Writes a configuration in which the guest may do this, for the next reload. */
+  configure(guest: readonly string[]): void {
+    this.generations.configure(settingsFor(this.peer, guest));
   }
 
   /** Follows the states of whichever process serves. */
