@@ -5,7 +5,7 @@ import type { Clock } from "../util/clock.ts";
 import type { Random } from "../util/random.ts";
 
 /** A text stream that knows whether a person reads it. */
-export type Output = Writable & { readonly isTTY?: boolean };
+export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** A text stream that knows whether a person types into it. */
 export type Input = Readable & { readonly isTTY?: boolean };

@@ -5,6 +5,7 @@ import { ConfigError } from "../config/load.ts";
 import { version } from "../server/version.ts";
 import { exitCode } from "../shutdown/exit-codes.ts";
 import { asError, MorendoError } from "../util/errors.ts";
+import { announceCommand } from "./commands/announce.ts";
 import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
 import { dashboardCommand } from "./commands/dashboard.ts";
@@ -12,6 +13,7 @@ import { journalCommand } from "./commands/journal.ts";
 import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reloadCommand } from "./commands/reload.ts";
+import { reportCommand } from "./commands/report.ts";
 import { restartCommand } from "./commands/restart.ts";
 import { sessionCommand } from "./commands/session.ts";
 import { startCommand } from "./commands/start.ts";
@@ -19,6 +21,7 @@ import { statusCommand } from "./commands/status.ts";
 import { stopCommand } from "./commands/stop.ts";
 import { resumeCommand, suspendCommand } from "./commands/suspend.ts";
 import { userCommand } from "./commands/user.ts";
+import { watchCommand } from "./commands/watch.ts";
 import { type Io, warn } from "./io.ts";
 
 /** Called by a command with its exit code. */
@@ -32,6 +35,8 @@ Examples:
   morendo status                                 is it running, and how is it?
   morendo plan                                   what would a stop do now, and how long may it take?
   morendo stop --reason "new version"            stop it and see what became of everything
+  morendo stop --delay 5m --announce "Moving house"
+  morendo report                                 how did the last stop go?
   morendo restart                                replace it by a new process without a gap
   morendo reload                                 take in configuration and certificates anew
   morendo suspend                                let it stand still with its connections up; morendo resume
@@ -75,6 +80,9 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(planCommand(io, configOption, finish))
     .addCommand(stopCommand(io, configOption, finish))
     .addCommand(cancelCommand(io, configOption, finish))
+    .addCommand(announceCommand(io, configOption, finish))
+    .addCommand(watchCommand(io, configOption, finish))
+    .addCommand(reportCommand(io, configOption, finish))
     .addCommand(restartCommand(io, configOption, finish))
     .addCommand(reloadCommand(io, configOption, finish))
     .addCommand(suspendCommand(io, configOption, finish))

@@ -106,10 +106,8 @@ export function operationTable({ server, users, restart, reload }: OperationCont
     }),
 
     /** Brings the server to stand still; answers with the record of it once that is so, or has come to nothing. */
-    suspend: change(suspendArguments, async ({ reason, mode, timeoutMs, onTimeout, follow }, call) => {
-      const forget = follow
-        ? server.lifecycle.on("progress", (progress) => call.emit("progress", progress))
-        : (): void => undefined;
+    suspend: change(suspendArguments, async ({ reason, mode, timeoutMs, onTimeout, follow: follows }, call) => {
+      const forget = follows ? follow(server.lifecycle, call) : (): void => undefined;
       try {
         return await server.suspend({
           reason,

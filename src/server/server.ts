@@ -120,6 +120,8 @@ export interface ServerStatus {
   readonly journal?: JournalStatus;
   /** The phase that runs, while the server goes down. */
   readonly phase?: PhaseName;
+  /** The milliseconds until its deadline then, a delay included. */
+  readonly remainingMs?: number;
   /** The suspension that the server is in, or on its way to: its mode, since when, and who was late. */
   readonly suspension?: SuspendReport;
   /** The last suspension that is over, or came to nothing. */
@@ -376,7 +378,7 @@ export class Server {
   status(): ServerStatus {
     const parts = this.#parts;
     const phase = this.lifecycle.progress?.phase;
-    const { suspension, lastSuspension } = this.lifecycle;
+    const { suspension, lastSuspension, remaining } = this.lifecycle;
     return {
       state: this.lifecycle.state,
       startedAt: new Date(this.#startedAt).toISOString(),
@@ -395,6 +397,7 @@ export class Server {
       s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
       ...(parts?.s2s.journal === undefined ? {} : { journal: parts.s2s.journal }),
       ...(phase === undefined ? {} : { phase }),
+      ...(remaining === undefined ? {} : { remainingMs: Math.round(remaining) }),
       ...(suspension === undefined ? {} : { suspension }),
       ...(lastSuspension === undefined ? {} : { lastSuspension }),
     };
@@ -488,7 +491,8 @@ export class Server {
     const { lifecycle } = this;
     this.#previousReport = this.#readPreviousReport();
     const store =
-      this.#options.store ?? (await LmdbStore.open({ path: join(config.data, "store"), clock: this.#clock }));
+      this.#options.store ??
+      (await LmdbStore.open({ path: join(config.data, "store"), clock: this.#clock, log: this.#log }));
     lifecycle.attach("quit", {
       name: "store",
       run: async (context) => {

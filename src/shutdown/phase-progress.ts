@@ -19,14 +19,17 @@ export interface PhaseProgress<Phase extends string = string> {
   readonly elapsedMs: number;
   /** Milliseconds this phase has left. */
   readonly remainingMs: number;
+  /** Milliseconds the whole run has left, its delay included. */
+  readonly leftMs?: number;
 }
 
 /** Names that are told at a time. */
 export const MAX_BLOCKERS = 10;
 
-/** Adds up what the participants of a phase said. */
+/** Adds up what the participants of a phase said. Those of a delay are not waited for, unless they name somebody. */
 export function progressOf(
   entries: readonly Entry<string>[],
+  isDelay: boolean,
 ): Pick<PhaseProgress, "done" | "total" | "blockers" | "running"> {
   let done = 0;
   let total = 0;
@@ -47,6 +50,6 @@ export function progressOf(
     total = entries.length;
     done = total - open.length;
   }
-  if (blockers.length === 0) blockers.push(...running);
+  if (blockers.length === 0 && !isDelay) blockers.push(...running);
   return { done, total, blockers: [...new Set(blockers)].slice(0, MAX_BLOCKERS), running };
 }

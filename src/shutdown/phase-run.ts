@@ -114,7 +114,10 @@ export class PhaseRun<Phase extends string> {
 
   /** Returns how far the phase is. */
   progress(): Pick<PhaseProgress, "done" | "total" | "blockers" | "running" | "remainingMs"> {
-    return { ...progressOf(this.#entries), remainingMs: this.#deadline?.remaining() ?? 0 };
+    return {
+      ...progressOf(this.#entries, this.#options.isDelay === true),
+      remainingMs: this.#deadline?.remaining() ?? 0,
+    };
   }
 
   #endNow(why: SkipReason | "elapsed"): void {

@@ -186,7 +186,8 @@ export class Pipeline<Phase extends string> {
     if (this.#current === undefined) return undefined;
     const { phase, run } = this.#current;
     const elapsedMs = this.#options.clock.now() - this.#startedAt;
-    return { phase, step: this.#step, steps: this.#steps, elapsedMs, ...run.progress() };
+    const left = this.#budget === undefined ? {} : { leftMs: this.#budget.remaining() };
+    return { phase, step: this.#step, steps: this.#steps, elapsedMs, ...run.progress(), ...left };
   }
 
   async #runPhase(planned: PhasePlan<Phase>, request: StopRequest, isLast: boolean): Promise<PhaseReport> {

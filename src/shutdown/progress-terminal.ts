@@ -17,6 +17,8 @@ export interface TerminalOptions<Phase extends string> {
   readonly isTerminal: boolean;
   /** The width of the terminal in columns; lines are cut to it (80 unless told). */
   readonly columns?: () => number;
+  /** Whether changes of the state are told as well. */
+  readonly showsStates?: boolean;
   /** The least time between two pictures, or two plain lines of progress times ten (100 ms unless told). */
   readonly everyMs?: number;
 }
@@ -33,6 +35,13 @@ export function showProgress<Phase extends string>(options: TerminalOptions<Phas
   let view = makeView();
   const { lifecycle } = options;
   const unsubscribe = [
+    lifecycle.on("state", ({ state, request }) => {
+      if (options.showsStates !== true) return;
+      const why = request === undefined ? "" : ` (${request.cause}, ${request.trigger}: ${request.reason})`;
+      options.write(`${printable(`state: ${state}${why}`)}\n`);
+      // What comes is shown below that line.
+      view = makeView();
+    }),
     lifecycle.on("phase", (event) => view.onPhase(event)),
     lifecycle.on("progress", (progress) => view.onProgress(progress)),
     lifecycle.on("report", (report) => options.write(`${describeReport(report)}\n`)),
@@ -75,7 +84,7 @@ class PlainView implements View {
     if (text === this.#lastText || now - this.#lastAt < 10 * (this.#options.everyMs ?? 100)) return;
     this.#lastAt = now;
     this.#lastText = text;
-    this.#line(progress, text);
+    this.#line(progress, `${text} (${describeLeft(progress)})`);
   }
 
   #line({ step, steps }: { readonly step: number; readonly steps: number }, text: string): void {
@@ -98,20 +107,26 @@ class LiveView {
 
   onPhase(event: LifecycleEvents["phase"]): void {
     this.#steps = event.steps;
-    let row = this.#rows.find(({ phase }) => phase === event.phase);
-    if (row === undefined) {
-      row = { phase: event.phase, report: undefined, progress: undefined };
-      this.#rows.push(row);
-    }
+    const row = this.#rowOf(event.phase);
     if (event.status === "ended") row.report = event.report;
     this.#draw();
   }
 
   onProgress(progress: PhaseProgress): void {
-    const row = this.#rows.at(-1);
-    if (row !== undefined) row.progress = progress;
+    this.#steps = progress.steps;
+    // The steps of a suspension have no events of their own.
+    this.#rowOf(progress.phase).progress = progress;
     const isSoon = this.#options.clock.now() - this.#lastAt < (this.#options.everyMs ?? 100);
     if (!isSoon) this.#draw();
+  }
+
+  #rowOf(phase: string): Row {
+    let row = this.#rows.find((one) => one.phase === phase);
+    if (row === undefined) {
+      row = { phase, report: undefined, progress: undefined };
+      this.#rows.push(row);
+    }
+    return row;
   }
 
   #draw(): void {
@@ -128,8 +143,15 @@ class LiveView {
     const head = `[${step}/${this.#steps}]`;
     if (report !== undefined) return `${head} ${phase}: ${report.outcome} in ${formatDuration(report.durationMs)}`;
     if (progress === undefined) return `${head} ${phase}`;
-    return printable(`${head} ${describeCount(progress)} (${formatDuration(progress.remainingMs)} left)`);
+    return printable(`${head} ${describeCount(progress)} (${describeLeft(progress)})`);
   }
+}
+
+/** The time that the phase has left, and the whole run if that is another. */
+function describeLeft({ remainingMs, leftMs }: PhaseProgress): string {
+  const left = `${formatDuration(remainingMs)} left`;
+  const inAll = leftMs === undefined ? "" : formatDuration(leftMs);
+  return inAll === "" || `${inAll} left` === left ? left : `${left}, ${inAll} in all`;
 }
 
 /** Names come from the network: nothing in them may steer the terminal. */

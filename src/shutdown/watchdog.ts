@@ -91,7 +91,8 @@ export class ThreadWatchdog implements Watchdog {
   }
 
   bringForward(limitMs: number): void {
-    if (nanoseconds(limitMs + this.#options.graceMs) < Atomics.load(this.#times, LAYOUT.deadline)) this.#setLimit(limitMs);
+    if (nanoseconds(limitMs + this.#options.graceMs) < Atomics.load(this.#times, LAYOUT.deadline))
+      this.#setLimit(limitMs);
   }
 
   running(phase: string, participants: Iterable<string>): void {

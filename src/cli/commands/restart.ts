@@ -8,10 +8,12 @@ import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
+import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
 
 interface RestartOptions extends ConfigOption {
   readonly reason?: string;
+  readonly follow: boolean;
   readonly json: boolean;
 }
 
@@ -35,6 +37,7 @@ export function restartCommand(io: Io, configOption: () => Option, finish: Finis
     .description("replace the running server by a new process, without a gap")
     .option("--reason <text>", "shown to clients that cannot resume, logged and reported")
     .argument("[program...]", "another program and its arguments, after --")
+    .option("--follow", "with --json: each step as a line", false)
     .option("--json", "print the outcome as JSON", false)
     .addOption(configOption())
     .addHelpText("after", HELP)
@@ -44,7 +47,7 @@ export function restartCommand(io: Io, configOption: () => Option, finish: Finis
 async function restart(
   io: Io,
   program: readonly string[],
-  { reason, json, ...options }: RestartOptions,
+  { reason, follow, json, ...options }: RestartOptions,
 ): Promise<number> {
   const { config } = findConfig(io, options);
   const client = await connectControl({ path: config.control.socket, clock: io.clock });
@@ -53,9 +56,9 @@ async function restart(
       ...(reason === undefined ? {} : { reason }),
       ...(program.length === 0 ? {} : { program }),
     };
-    const result = (await client.request("restart", args, (event, data) => {
-      if (event === "step" && !json) warn(io, `[${String(data)}]`);
-    })) as RestartResult;
+    const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
+    const result = (await client.request("restart", args, view.onEvent)) as RestartResult;
+    if (view.answered(result)) return result.restarted ? 0 : exitCode("fatal");
     if (json) say(io, JSON.stringify(result, undefined, 2));
     else describe(io, result);
     return result.restarted ? 0 : exitCode("fatal");

@@ -19,6 +19,7 @@ import { showProgress } from "../../shutdown/progress-terminal.ts";
 import { type DrainReport, describeReport } from "../../shutdown/report.ts";
 import { listenToSignals } from "../../shutdown/signals.ts";
 import { ThreadWatchdog } from "../../shutdown/watchdog.ts";
+import { WATCHDOG_FILE } from "../../shutdown/watchdog-report.ts";
 import { asError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
 import { type ConfigOption, checkModuleOptions, findConfig, type LoadedConfig, moduleBase } from "../config-option.ts";
@@ -102,7 +103,7 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
     get graceMs() {
       return server.config.shutdown.watchdog_grace;
     },
-    reportFile: join(config.data, "watchdog.json"),
+    reportFile: join(config.data, WATCHDOG_FILE),
   });
   const { clock, random } = io;
   const { inheritance, listeners: inherited, spawnSuccessor, command } = generation;

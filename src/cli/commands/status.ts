@@ -3,9 +3,12 @@
 import { Command, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import type { ServerStatus } from "../../server/server.ts";
+import { readLastReport } from "../../shutdown/report.ts";
+import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
+import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
-import { type Io, say } from "../io.ts";
+import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -18,6 +21,7 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
     .option("--json", "print the whole status as JSON", false)
     .action(async (options: ConfigOption & { readonly json: boolean }) => {
       const { config } = findConfig(io, options);
+      tellOfKill(io, config.data);
       const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
       try {
         const status = (await client.request("status")) as ServerStatus;
@@ -27,6 +31,22 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
       }
       finish(0);
     });
+}
+
+/** Says on standard error that the last run was killed. What is damaged is for `morendo report` to say. */
+function tellOfKill(io: Io, dir: string): void {
+  const last = orNothing(() => readLastReport(dir));
+  const killed = orNothing(() => killedSince(dir, last));
+  if (killed !== undefined) warn(io, `morendo: the last run was ${describeKill(killed).split("\n", 1)[0]}`);
+}
+
+function orNothing<Found>(read: () => Found | undefined): Found | undefined {
+  try {
+    return read();
+  } catch (thrown) {
+    if (codeOf(thrown) === undefined) throw thrown;
+    return undefined;
+  }
 }
 
 function describeSuspension(suspension: ServerStatus["suspension"]): readonly string[] {
@@ -39,7 +59,8 @@ function describeSuspension(suspension: ServerStatus["suspension"]): readonly st
 /** Returns the status as a few lines for people. */
 export function describeStatus(status: ServerStatus, now: number): string {
   const { s2s, journal } = status;
-  const phase = status.phase === undefined ? "" : `, in phase ${status.phase}`;
+  const left = status.remainingMs === undefined ? "" : `, ${formatDuration(status.remainingMs)} left`;
+  const phase = status.phase === undefined ? "" : `, in phase ${status.phase}${left}`;
   const resumable = status.resumable > 0 ? `, ${status.resumable} that can be resumed` : "";
   const waiting = status.hibernating > 0 ? `, ${status.hibernating} of them waiting for their clients` : "";
   return [
@@ -52,6 +73,8 @@ export function describeStatus(status: ServerStatus, now: number): string {
     `  servers    ${s2s.outgoing} outgoing, ${s2s.incoming} incoming, ${s2s.queued} stanzas waiting`,
     ...(journal === undefined || journal.waiting === 0
       ? []
-      : [`  journal    ${journal.waiting} stanzas on the disk for ${Object.keys(journal.domains).length} other servers`]),
+      : [
+          `  journal    ${journal.waiting} stanzas on the disk for ${Object.keys(journal.domains).length} other servers`,
+        ]),
   ].join("\n");
 }

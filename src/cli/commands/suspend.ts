@@ -3,11 +3,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
-import type { PhaseProgress } from "../../shutdown/phase-progress.ts";
 import type { ResumeResult, SuspendReport } from "../../shutdown/suspend-types.ts";
 import { formatDuration, parseDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
+import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
 
 interface SuspendOptions extends ConfigOption {
@@ -15,6 +15,7 @@ interface SuspendOptions extends ConfigOption {
   readonly timeout?: number;
   readonly onTimeout?: string;
   readonly reason?: string;
+  readonly follow: boolean;
   readonly json: boolean;
 }
 
@@ -28,6 +29,8 @@ const RESUME_TIMEOUT_MS = 120_000;
 const SUSPEND_HELP = `
 hold: connections stay up, nothing is read from them, new ones wait, nothing is written any more: the data folder can be
 copied. refuse: sessions go on, nobody else may log in. morendo resume ends both; a stop and a restart are possible meanwhile.
+
+--json prints the record; --json --follow first the events state and progress, one JSON object per line.
 
 The exit code is 0 when the server is suspended, 4 when it is although somebody was not done in time (--on-timeout stay), and
 1 when it is not: refused, called off, or taken back because somebody was late.
@@ -48,6 +51,7 @@ export function suspendCommand(io: Io, configOption: () => Option, finish: Finis
     .option("--timeout <duration>", "how long it may take", readDuration)
     .addOption(new Option("--on-timeout <what>", "what becomes of it when somebody is late").choices(["back", "stay"]))
     .option("--reason <text>", "logged, and shown to whoever is refused")
+    .option("--follow", "with --json: each event as a line", false)
     .option("--json", "print the record as JSON", false)
     .addOption(configOption())
     .addHelpText("after", SUSPEND_HELP)
@@ -72,7 +76,7 @@ function readDuration(text: string): number {
 
 async function suspend(
   io: Io,
-  { mode, timeout, onTimeout, reason, json, ...options }: SuspendOptions,
+  { mode, timeout, onTimeout, reason, follow, json, ...options }: SuspendOptions,
 ): Promise<number> {
   const { config } = findConfig(io, options);
   const client = await connectControl({ path: config.control.socket, clock: io.clock });
@@ -84,30 +88,26 @@ async function suspend(
       ...(onTimeout === undefined ? {} : { onTimeout }),
       ...(reason === undefined ? {} : { reason }),
     };
-    const report = (await client.request("suspend", args, (event, data) => {
-      if (event === "progress" && !json) showProgress(io, data as PhaseProgress);
-    })) as SuspendReport;
-    if (!json && io.stderr.isTTY === true) io.stderr.write("\r\u001b[K");
+    const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
+    const report = (await client.request("suspend", args, view.onEvent)) as SuspendReport;
+    if (view.answered(report)) return suspendedCode(report);
     if (json) say(io, JSON.stringify(report, undefined, 2));
     else if (report.suspended) say(io, describeSuspended(report));
     else warn(io, `morendo: not suspended: ${report.why ?? report.outcome}`);
-    if (!report.suspended) return exitCode("fatal");
-    return report.late.length === 0 ? 0 : exitCode("incomplete");
+    return suspendedCode(report);
   } finally {
     client.close();
   }
 }
 
+function suspendedCode({ suspended, late }: SuspendReport): number {
+  if (!suspended) return exitCode("fatal");
+  return late.length === 0 ? 0 : exitCode("incomplete");
+}
+
 function describeSuspended({ mode, durationMs, late }: SuspendReport): string {
   const first = `suspended in mode ${mode}, in ${formatDuration(durationMs)}`;
   return late.length === 0 ? first : `${first}; not done in time: ${late.join(", ")}`;
-}
-
-/** Whom is being waited for: a line that is written over, on a terminal only. */
-function showProgress({ stderr }: Io, { phase, blockers, remainingMs }: PhaseProgress): void {
-  if (stderr.isTTY !== true) return;
-  const text = `${phase}: waiting for ${blockers.slice(0, 3).join(", ")}, ${formatDuration(remainingMs)} left`;
-  stderr.write(`\r${text.slice(0, 100)}\u001b[K`);
 }
 
 async function resume(io: Io, { reason, ...options }: ResumeOptions): Promise<number> {
