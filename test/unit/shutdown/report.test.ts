@@ -156,7 +156,7 @@ describe("showProgress", () => {
     await clock.advance(1_200);
     events.notify("progress", progress);
     events.notify("progress", { ...progress, done: 13 });
-    assert.deepEqual(written, ["[3/5 1.2s] drain-s2s: 12/40, waiting for b.test, c?[2J.test\n"]);
+    assert.deepEqual(written, ["[3/5 1.2s] drain-s2s: 12/40, waiting for b.test, c?[2J.test (8s left)\n"]);
   });
 
   it("rewrites its picture in place on a terminal, not more often than it should", async () => {
