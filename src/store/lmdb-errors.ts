@@ -4,6 +4,7 @@
 import { accessSync, closeSync, constants, mkdirSync, openSync, readSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { asError, codeOf, MorendoError } from "../util/errors.ts";
+import { damageOf } from "./lmdb-check.ts";
 
 /** `MORENDO_STORE_DENIED`, `_FULL`, `_CORRUPT`, `_LOCKED`, `_PATH` or, for everything else, `_FAILED`. */
 type StoreErrorCode = `MORENDO_STORE_${"DENIED" | "FULL" | "CORRUPT" | "LOCKED" | "PATH" | "FAILED"}`;
@@ -95,6 +96,8 @@ function checkDataFile(path: string, file: string): void {
   }
   const sound = start.readUInt32LE(MAGIC_AT) === MAGIC && start.readUInt32LE(MAGIC_AT + 4) === FORMAT;
   if (!sound || size < SMALLEST_FILE) throw describe(path, "MORENDO_STORE_CORRUPT", undefined);
+  const damage = damageOf(file);
+  if (damage !== undefined) throw describe(path, "MORENDO_STORE_CORRUPT", new Error(`${DATA_FILE}: ${damage}`));
 }
 
 function checkLockFile(file: string): void {

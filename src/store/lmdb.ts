@@ -12,10 +12,11 @@
 
 import { open, type RootDatabase } from "lmdb";
 import type { Clock } from "../util/clock.ts";
-import { MorendoError } from "../util/errors.ts";
+import { asError, MorendoError } from "../util/errors.ts";
+import { type Logger, silentLog } from "../util/log.ts";
 import { encodeKey, endOf } from "./keys.ts";
 import { commitCause, prepareFolder, storeError } from "./lmdb-errors.ts";
-import { decodeEntry, decodeValue, encodeRecord } from "./records.ts";
+import { decodeEntry, decodeValue, encodeRecord, withOtherKey } from "./records.ts";
 import type { Key, Store, Value, Write } from "./store.ts";
 
 /** Where the next block of numbers for `append` is written; no collection has this name. */
@@ -25,6 +26,9 @@ const SEQUENCE_BLOCK = 65_536;
 const RANGE_SLICE = 1_000;
 /** Writes that go into one transaction at most: a bound on how long the event loop is busy handing them over. */
 const MAX_TRANSACTION = 5_000;
+
+/** The collection of what was put aside, with its collection and its key in hexadecimal. */
+const DAMAGED = "damaged";
 
 type Operation = readonly [key: Buffer, text: string | undefined];
 
@@ -42,12 +46,15 @@ export interface LmdbOptions {
   /** The folder; made when it is missing. */
   readonly path: string;
   readonly clock: Clock;
+  /** Told of damaged records; nobody is unless given. */
+  readonly log?: Logger;
 }
 
 /** A Store on LMDB. Its errors have codes that begin with `MORENDO_STORE_`. */
 export class LmdbStore implements Store {
   #path: string;
   #clock: Clock;
+  #log: Logger;
   #db: RootDatabase<string, Buffer>;
   #queue: Pending[] = [];
   #running: Promise<void> | undefined;
@@ -57,9 +64,10 @@ export class LmdbStore implements Store {
   #nextNumber = 0;
   #endOfBlock = 0;
 
-  private constructor({ path, clock }: LmdbOptions, db: RootDatabase<string, Buffer>) {
+  private constructor({ path, clock, log = silentLog }: LmdbOptions, db: RootDatabase<string, Buffer>) {
     this.#path = path;
     this.#clock = clock;
+    this.#log = log;
     this.#db = db;
   }
 
@@ -84,8 +92,14 @@ export class LmdbStore implements Store {
 
   async get(collection: string, key: Key): Promise<Value | undefined> {
     this.#checkOpen();
-    const text = this.#db.get(encodeKey(collection, key).bytes);
-    return text === undefined ? undefined : decodeValue(text);
+    const { bytes } = encodeKey(collection, key);
+    const text = this.#db.get(bytes);
+    if (text === undefined) return undefined;
+    try {
+      return decodeValue(bytes, text);
+    } catch (thrown) {
+      throw damagedAt(collection, key, thrown);
+    }
   }
 
   async put(collection: string, key: Key, value: Value): Promise<void> {
@@ -120,7 +134,8 @@ export class LmdbStore implements Store {
       const start = last === undefined ? { start: from } : { start: last, exclusiveStart: true };
       let found = 0;
       for (const { key, value } of this.#db.getRange({ ...start, end, limit: wanted })) {
-        entries.push(decodeEntry(key, value));
+        const entry = this.#readEntry(collection, key, value);
+        if (entry !== undefined) entries.push(entry);
         last = key;
         found++;
       }
@@ -137,8 +152,10 @@ export class LmdbStore implements Store {
     const text = encodeRecord(own, sample, value);
     await this.#enqueue([], (number) => {
       own = [...key, number];
-      if (sample.shortened) return operation({ op: "put", collection, key: own, value: decodeValue(text) });
-      return [encodeKey(collection, own).bytes, text];
+      if (sample.shortened)
+        return operation({ op: "put", collection, key: own, value: decodeValue(sample.bytes, text) });
+      const { bytes } = encodeKey(collection, own);
+      return [bytes, withOtherKey(bytes, text)];
     });
     return own;
   }
@@ -160,6 +177,25 @@ export class LmdbStore implements Store {
   async #close(): Promise<void> {
     await this.#running;
     await this.#db.close();
+  }
+
+  /** A record that is damaged is put aside, so that the others of its range can be used. */
+  #readEntry(collection: string, bytes: Buffer, text: string): readonly [Key, Value] | undefined {
+    try {
+      return decodeEntry(bytes, text);
+    } catch (thrown) {
+      const aside = operation({
+        op: "put",
+        collection: DAMAGED,
+        key: [collection, bytes.toString("hex")],
+        value: text,
+      });
+      this.#enqueue([aside, [Buffer.from(bytes), undefined]]).catch((err: unknown) => {
+        this.#log.error({ err, collection }, "a damaged record cannot be put aside");
+      });
+      this.#log.error({ err: thrown, collection, key: bytes.toString("hex") }, "a damaged record is put aside");
+      return undefined;
+    }
   }
 
   async #takeNumber(): Promise<number> {
@@ -244,4 +280,9 @@ export class LmdbStore implements Store {
 function operation(write: Write): Operation {
   const encoded = encodeKey(write.collection, write.key);
   return [encoded.bytes, write.op === "put" ? encodeRecord(write.key, encoded, write.value) : undefined];
+}
+
+function damagedAt(collection: string, key: Key, thrown: unknown): MorendoError {
+  const message = `The record ${JSON.stringify(key)} of ${collection} is damaged: ${asError(thrown).message}`;
+  return new MorendoError("MORENDO_STORE_CORRUPT", message, { cause: thrown });
 }

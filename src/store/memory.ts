@@ -34,8 +34,9 @@ export class MemoryStore implements Store {
 
   async get(collection: string, key: Key): Promise<Value | undefined> {
     this.#checkOpen();
-    const text = this.#records.get(toText(encodeKey(collection, key).bytes));
-    return text === undefined ? undefined : decodeValue(text);
+    const { bytes } = encodeKey(collection, key);
+    const text = this.#records.get(toText(bytes));
+    return text === undefined ? undefined : decodeValue(bytes, text);
   }
 
   async put(collection: string, key: Key, value: Value): Promise<void> {

@@ -62,7 +62,7 @@ export const records: Target = {
       const item = decodeItem("a@b", value);
       if (item !== undefined) assert.deepEqual(decodeItem("a@b", encodeItem(item)), item);
     }
-    attempt("MORENDO_STORE_CORRUPT", () => decodeValue(text));
+    attempt("MORENDO_STORE_CORRUPT", () => decodeValue(bytes, text));
     const key = attempt("MORENDO_STORE_CORRUPT", () => decodeKey(bytes));
     // A key made of what was read is read back: the text alone may be one that cannot be stored.
     const encoded = key && attempt("MORENDO_STORE_KEY", () => encodeKey("c", key));
