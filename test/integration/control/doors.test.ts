@@ -78,6 +78,9 @@ async function ending({ scene }: Stage, seenBefore: number): Promise<object> {
   };
 }
 
+/** Half a minute, which nobody waits for: it ends early. It is the shortest delay that XEP-0133 has. */
+const DELAYED = { delayMs: 30_000, announcement: "Moving house" };
+
 const PHASES = ["stop-accepting", "close-sessions", "server-stopping", "drain-s2s", "quit"];
 
 /** What everybody sees of a stop. */
@@ -184,6 +187,41 @@ for (const way of WAYS) {
         assert.deepEqual(presenceOfRomeo(stage.scene, seen), []);
       });
 
+      can("announce", "announces something to everybody who is online", async () => {
+        const juliet = stage.scene.client({ username: "juliet" });
+        await juliet.login();
+        juliet.presence();
+        await juliet.waitFor((xml) => xml.startsWith("<presence"));
+        await ask("announce", { text: "Tea is ready" });
+        for (const client of [stage.scene.romeo, juliet]) {
+          const { xml } = await client.waitFor((received) => received.includes("Tea is ready"));
+          assert.match(xml, /^<message [^>]*type="headline"/);
+        }
+        await juliet.close();
+      });
+
+      can("cancel", "stops after a delay that is announced, and cancels it", async () => {
+        const { scene } = stage;
+        const { romeo, states, peer } = scene;
+        const [since, seen, heard] = [states.length, peer.stanzas.length, romeo.received.length];
+        const asked = stage.ask({ operation: "stop", args: DELAYED });
+        await romeo.waitFor((xml) => xml.includes("Moving house"), { since: heard });
+        await waitUntil(() => states.at(-1) === "stopping", "the stop to be under way");
+        const late = scene.client({ username: "juliet" });
+        await late.login();
+        late.presence();
+        await late.waitFor((xml) => xml.includes("Moving house"));
+        const told = romeo.received.length;
+        await ask("cancel");
+        await romeo.waitFor((xml) => xml.startsWith("<message"), { since: told });
+        await waitUntil(() => states.at(-1) === "running", "the server to run again");
+        assert.deepEqual(states.slice(since), ["stopping", "running"]);
+        assert.deepEqual(presenceOfRomeo(scene, seen), []);
+        await late.close();
+        assert.equal(await login("juliet"), "in");
+        await asked;
+      });
+
       can("reload", "reloads the configuration, or says what is wrong with it and leaves all as it is", async () => {
         const scene = stage.scene as ProcessScene;
         const guest = adHoc("guest");
@@ -218,6 +256,24 @@ for (const way of WAYS) {
         const seen = stage.scene.peer.stanzas.length;
         const asked = ask("stop");
         assert.deepEqual(await ending(stage, seen), STOPPED);
+        await asked;
+        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
+      });
+
+      can("stop", "stops after a delay that is announced, and at once when nobody is left", async () => {
+        if (way.lacks("announce") !== undefined) return;
+        const { romeo, peer } = stage.scene;
+        const seen = peer.stanzas.length;
+        const asked = ask("stop", DELAYED);
+        const { xml } = await romeo.waitFor((received) => received.includes("Moving house"));
+        assert.match(xml, /^<message [^>]*type="headline"/);
+        await romeo.close();
+        const seenAtEnd = (await ending(stage, seen)) as typeof STOPPED;
+        assert.deepEqual(seenAtEnd, {
+          ...STOPPED,
+          client: { ...STOPPED.client, streamError: undefined },
+          report: { ...STOPPED.report, done: ["announce", ...PHASES] },
+        });
         await asked;
         assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
       });

@@ -105,6 +105,8 @@ export class EmbeddedScene implements Scene {
         const result = await server.resume(request);
         return result.resumed ? done() : { done: false, why: result.why };
       }
+      case "announce":
+        return done(await server.announce(String(args.text)));
       case "session.list":
         return done({
           sessions: [...server.sessions()].map(({ jid: full, presence }) => ({

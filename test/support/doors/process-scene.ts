@@ -26,7 +26,7 @@ export const GUEST_TOKEN = "guest-token-guest-token-guest";
 function settingsFor(peer: ScriptedPeer, guest: readonly string[]): Settings {
   return {
     hosts: ["a.test"],
-    modules: ["version", "time", "commands", "admin"],
+    modules: ["version", "time", "commands", "admin", "announce"],
     extra: `[s2s.routes]
 "peer.test" = "${peer.address}"
 [admin]
