@@ -218,6 +218,7 @@ export class Ledger {
     if (namesLife) writes.push([[LIFE, this.life], this.#api.clock.wallTime()]);
     try {
       await this.#api.storage.batch(writes);
+      await this.#api.storage.flushed();
       this.#hasLife ||= namesLife;
       this.#isFailing = false;
     } catch (thrown) {

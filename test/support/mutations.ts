@@ -107,6 +107,20 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: ["stored-and-missing"],
   },
   {
+    name: "a crash is forgotten: nobody is told who is gone",
+    file: "modules/presence/goodbyes.ts",
+    find: "      const wait = this.#api.route(barePresence",
+    replace: "      if (this.#sent > 0) return;\n      const wait = this.#api.route(barePresence",
+    breaks: ["ghost"],
+  },
+  {
+    name: "the record of who was told goes before the goodbye has its fate",
+    file: "modules/presence/ledger.ts",
+    find: "      if (--pending > 0) return;\n",
+    replace: "",
+    breaks: ["ghost"],
+  },
+  {
     name: "a connection is torn down before the peer has read the end of its stream",
     file: "src/stream/xml-stream.ts",
     find: "    this.transport.end();\n    this.#limitTime(timeoutMs);",

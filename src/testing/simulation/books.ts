@@ -65,6 +65,12 @@ export class Arrivals {
     return isState && this.presence.has(pair);
   }
 
+  /** Whether somebody was said to be available there, and not to be gone. */
+  get seesSomebody(): boolean {
+    for (const list of this.presence.values()) if (list.at(-1)?.type === "available") return true;
+    return false;
+  }
+
   /** Looks at what has come since the last time. */
   update(): this {
     this.#update();

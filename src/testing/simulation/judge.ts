@@ -318,7 +318,10 @@ class Judgement {
       for (const [pair, list] of arrivals.presence) {
         const last = list.at(-1);
         const told = list.some(({ type }) => type === "available");
-        if (told && last?.type === "available" && !this.#isKilled) this.#judgeGhost(pair, plan.domain);
+        if (told && last?.type === "available") {
+          if (this.#isKilled) this.#judgeGhostOfKilled(pair, last.at);
+          else this.#judgeGhost(pair, plan.domain);
+        }
         for (const [index, { type, connection }] of list.entries()) {
           const before = list[index - 1];
           if (type === "unavailable" && before?.type === "unavailable" && before.connection === connection) {
@@ -347,6 +350,19 @@ class Judgement {
     );
     if (lost) return;
     if (excuseForGhost(this.#world, from) === undefined) this.#add("ghost", `${to} still sees ${from}`);
+  }
+
+  /** A contact at a peer that saw somebody when the server was killed: the next start says goodbye. */
+  #judgeGhostOfKilled(pair: string, at: number): void {
+    const { killedAt = 0, nextLife, scenario, keptSessions } = this.#world;
+    const [from = "", to = ""] = pair.split(" ");
+    // What was told just before the kill may not have been on the disk yet.
+    if (at + LEDGER_MS + LEDGER_WRITES * scenario.storeMs > killedAt) return;
+    if (keptSessions.includes(`"${from}"`)) return;
+    const isGone = nextLife?.arrived.some(
+      (each) => each.kind === "presence" && each.type === "unavailable" && each.from === from && each.to === to,
+    );
+    if (isGone !== true) this.#add("ghost", `${to} still sees ${from} after the next start`);
   }
 
   /** The server owes each contact one goodbye for each time it was told "available". */
@@ -459,6 +475,9 @@ class Judgement {
 /** How long a goodbye may take within the server: the store is slow at times. */
 const GOODBYE_MS = 1_000;
 
+/** How long what was told may take to the disk: a batch and the next, and so many times what the store takes. */
+const LEDGER_MS = 250;
+const LEDGER_WRITES = 6;
 /** Rounding, and the turn that whoever was cut off has to react in. */
 const TOLERANCE_MS = 2;
 

@@ -142,11 +142,16 @@ export class World {
     this.keptIds = await keptIdsOf(disk);
     this.keptSessions = JSON.stringify(await disk.range("kept-sessions", []));
     this.journalled = await waitingOn(disk);
-    if (this.journalled.length > 0) {
+    // A contact that still saw somebody is to be told at the next start.
+    const hasGhost = this.killedAt !== undefined && this.peers.some(({ arrivals }) => arrivals.update().seesSomebody);
+    if (this.journalled.length > 0 || hasGhost) {
       this.nextLife = await playNextLife({
         disk,
         config: this.config,
-        domains: new Set(this.journalled.map(({ to }) => domainOf(to))),
+        domains: new Set([
+          ...this.journalled.map(({ to }) => domainOf(to)),
+          ...this.scenario.peers.map(({ domain }) => domain),
+        ]),
         random: this.#random.stream("next life"),
         endedAt: this.clock.wallTime,
         certificates,
