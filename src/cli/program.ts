@@ -9,6 +9,7 @@ import { announceCommand } from "./commands/announce.ts";
 import { cancelCommand } from "./commands/cancel.ts";
 import { configCommand } from "./commands/config.ts";
 import { dashboardCommand } from "./commands/dashboard.ts";
+import { evacuateCommand } from "./commands/evacuate.ts";
 import { journalCommand } from "./commands/journal.ts";
 import { moduleCommand } from "./commands/module.ts";
 import { planCommand } from "./commands/plan.ts";
@@ -81,6 +82,7 @@ function buildProgram(io: Io, finish: Finish): Command {
     .addCommand(stopCommand(io, configOption, finish))
     .addCommand(cancelCommand(io, configOption, finish))
     .addCommand(announceCommand(io, configOption, finish))
+    .addCommand(evacuateCommand(io, configOption, finish))
     .addCommand(watchCommand(io, configOption, finish))
     .addCommand(reportCommand(io, configOption, finish))
     .addCommand(restartCommand(io, configOption, finish))

@@ -13,6 +13,7 @@ export const OPERATION_NAMES = [
   "restart",
   "suspend",
   "resume",
+  "evacuate",
   "reload",
   "session.list",
   "session.end",

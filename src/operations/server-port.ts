@@ -3,6 +3,7 @@
 
 import type { HandoverOutcome } from "../handover/index.ts";
 import type { Jid } from "../jid/jid.ts";
+import type { EvacuateWish } from "../server/evacuation.ts";
 import type { ModuleInfo } from "../server/module-loader.ts";
 import type { RestartRequest } from "../server/passing-on.ts";
 import type { PhaseName } from "../server/phases.ts";
@@ -41,6 +42,7 @@ export interface ServerPort {
     reload(name: string): Promise<void>;
   };
   suspend(wish: SuspendWish): Promise<SuspendReport>;
+  evacuate(wish: EvacuateWish): Promise<SuspendReport>;
   resume(request: ResumeRequest): Promise<ResumeResult>;
   /** What waits for other servers; undefined without a journal. */
   readonly journal?: JournalPort | undefined;

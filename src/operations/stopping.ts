@@ -2,6 +2,7 @@
 // table.ts.
 
 import { z } from "zod";
+import { DEFAULT_PACE } from "../server/evacuation.ts";
 import type { PhaseName } from "../server/phases.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { StopRequest } from "../shutdown/types.ts";
@@ -28,6 +29,24 @@ export const stopArguments = z.strictObject({
   follow: z.boolean().default(false),
   budgetMs: z.int().nonnegative().optional(),
   ...scheduleShape,
+});
+
+const PLACE = 'a host such as "xmpp2.example.org" or "xmpp2.example.org:5222"';
+
+export const evacuateArguments = z.strictObject({
+  reason: z.string().max(1_000).default("the server is being evacuated"),
+  /** Where clients are sent; without it they are asked to leave. */
+  to: z
+    .string()
+    .max(1_024)
+    .regex(/^(\[[0-9A-Fa-f:.]+\]|[^\s:@/<>&[\]]+)(:\d{1,5})?$/u, `expected ${PLACE}`)
+    .optional(),
+  /** How many sessions a second. */
+  pace: z.number().positive().max(100_000).default(DEFAULT_PACE),
+  timeoutMs: z.int().positive().max(MAX_DELAY_MS).default(600_000),
+  onTimeout: z.enum(["back", "stay"]).default("stay"),
+  /** Tells every step by `state` and `progress` events. */
+  follow: z.boolean().default(false),
 });
 
 export const announceArguments = z.strictObject({

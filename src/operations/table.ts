@@ -15,7 +15,7 @@ import { type Caller, change, noArguments, type Operation, read } from "./operat
 import { describeOutcome } from "./restart-result.ts";
 import type { Reload, Restart, ServerPort } from "./server-port.ts";
 import { endArguments, endSessions, listSessions, sessionsArguments } from "./sessions.ts";
-import { announceArguments, follow, scheduleOf, stopArguments } from "./stopping.ts";
+import { announceArguments, evacuateArguments, follow, scheduleOf, stopArguments } from "./stopping.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 import { watch } from "./watch.ts";
 
@@ -116,6 +116,16 @@ export function operationTable({ server, users, restart, reload }: OperationCont
           ...(timeoutMs === undefined ? {} : { timeoutMs }),
           ...(onTimeout === undefined ? {} : { onTimeout }),
         });
+      } finally {
+        forget();
+      }
+    }),
+
+    /** Lets all but operators leave; answers with the record of it, and who is left, once they have, or time is over. */
+    evacuate: change(evacuateArguments, async ({ follow: follows, ...wish }, call) => {
+      const forget = follows ? follow(server.lifecycle, call) : (): void => undefined;
+      try {
+        return await server.evacuate({ ...wish, trigger: triggerOf(call.caller) });
       } finally {
         forget();
       }

@@ -21,6 +21,7 @@ import { TimerWheel } from "../util/timer-wheel.ts";
 import { Accounts } from "./accounts.ts";
 import { C2s } from "./c2s/c2s.ts";
 import type { NotificationCatalogue } from "./catalogue.ts";
+import { Evacuation } from "./evacuation.ts";
 import { FateWatch } from "./fate-watch.ts";
 import { MemoryGuard } from "./memory-guard.ts";
 import type { ModuleOperations } from "./module-api.ts";
@@ -53,6 +54,7 @@ export interface Parts {
   readonly c2s: C2s;
   readonly traffic: Traffic;
   readonly suspending: Suspending;
+  readonly evacuation: Evacuation;
   readonly memory: MemoryGuard;
   /** The values of the configuration have changed: what parts have computed from them is computed anew. */
   reconfigured(): void;
@@ -239,6 +241,14 @@ export function joinParts(tools: PartsOptions): Parts {
     steadyWheel: wheel,
     moduleClock,
   });
+  const evacuation = new Evacuation({
+    clock,
+    random,
+    lifecycle,
+    c2s,
+    sessions: () => sessions.all(),
+    operators: () => config.admin.accounts,
+  });
   const memory = new MemoryGuard({
     limits: config.limits,
     wheel,
@@ -267,6 +277,7 @@ export function joinParts(tools: PartsOptions): Parts {
     c2s,
     traffic,
     suspending,
+    evacuation,
     memory,
     reconfigured,
   };

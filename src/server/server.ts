@@ -31,6 +31,7 @@ import type { Accounts } from "./accounts.ts";
 import { announcePhase } from "./announce-phase.ts";
 import type { ClientSession } from "./c2s/client-session.ts";
 import { certificateFiles } from "./certificates.ts";
+import type { EvacuateWish, Evacuation } from "./evacuation.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import type { ModuleDefinition, ModuleOperations } from "./module-api.ts";
 import type { ModuleLoader } from "./module-loader.ts";
@@ -248,6 +249,16 @@ export class Server {
   /** Brings the server to stand still, in the configured mode and time unless told: see `Lifecycle.suspend`. */
   suspend(wish: SuspendWish): Promise<SuspendReport> {
     return this.lifecycle.suspend(suspendRequest(this.#options.config.suspend, wish));
+  }
+
+  /**
+   * Sends all but operators elsewhere, or asks them to leave, at a pace, and lets nobody new in: see `Lifecycle.suspend`.
+   * Resolves also to who is left when it is over, at most a hundred of them by name.
+   */
+  async evacuate(wish: EvacuateWish): Promise<SuspendReport & { readonly left: ReturnType<Evacuation["left"]> }> {
+    const { evacuation } = this.#started();
+    const report = await this.lifecycle.suspend(evacuation.request(wish));
+    return { ...report, left: evacuation.left(100) };
   }
 
   /** Goes on after `suspend`: see `Lifecycle.resume`. */

@@ -474,6 +474,11 @@ export class C2s {
     }
   }
 
+  /** Ends a session for good and tells its client `error`; one that waits for its client ends too. */
+  dismiss(session: unknown, error: StreamError): void {
+    if (session instanceof ClientSession) void session.close(error);
+  }
+
   /** Tells everybody who wants to bind a resource `error`, or lets them, with undefined. */
   refuseNew(error: StreamError | undefined): void {
     this.#refusal = error;
