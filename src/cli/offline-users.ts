@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
+import { DataLock } from "../control/data-lock.ts";
 import type { Jid } from "../jid/jid.ts";
 import { accountsPort } from "../operations/accounts-port.ts";
 import { UserAdmin } from "../operations/user-admin.ts";
@@ -10,6 +11,7 @@ import { Accounts } from "../server/accounts.ts";
 import { StoredRosters } from "../server/rosters.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
+import { silentLog } from "../util/log.ts";
 import { makeDataFolder } from "./first-run.ts";
 import type { Io } from "./io.ts";
 
@@ -22,7 +24,15 @@ export interface OpenedUsers {
 /** Opens the store of the configured data folder, making it when it is not there. */
 export async function openUsers(config: Config, { clock, random }: Pick<Io, "clock" | "random">): Promise<OpenedUsers> {
   if (!existsSync(config.data)) await makeDataFolder(config.data);
-  const store = await LmdbStore.open({ path: join(config.data, "store"), clock });
+  // A server that listens on another control socket must not be bypassed.
+  const lock = await DataLock.take({ data: config.data, clock, random, log: silentLog });
+  let store: LmdbStore;
+  try {
+    store = await LmdbStore.open({ path: join(config.data, "store"), clock });
+  } catch (thrown) {
+    await lock?.release();
+    throw thrown;
+  }
   // Nobody is connected: nobody has to be told of changes.
   const rosters = new StoredRosters({ store, random, changed: () => undefined });
   const accounts = new Accounts({
@@ -38,7 +48,13 @@ export async function openUsers(config: Config, { clock, random }: Pick<Io, "clo
     accounts: accountsPort(() => ({ accounts, rosters })),
     hosts: config.hosts.map(({ name }) => name),
   });
-  return { users, close: () => store.close() };
+  return {
+    users,
+    close: async () => {
+      await store.close();
+      await lock?.release();
+    },
+  };
 }
 
 const SLICE = 1_000;

@@ -3,6 +3,7 @@
 import { connect, type Socket } from "node:net";
 import type { Clock, Timer } from "../util/clock.ts";
 import { codeOf, MorendoError } from "../util/errors.ts";
+import { checkOwner } from "./socket-path.ts";
 import { LineReader, MAX_RESPONSE_LENGTH, parseObject } from "./protocol.ts";
 
 /** How to reach the server. */
@@ -24,10 +25,12 @@ interface Waiting {
 
 /**
  * Connects to the control socket. Rejects with `MORENDO_NOT_RUNNING` when no server is there, and with
- * `MORENDO_CONTROL_DENIED` when this user may not speak to it.
+ * `MORENDO_CONTROL_DENIED` when this user may not speak to it, or should not: it belongs to somebody else, or others may
+ * speak to it as well.
  */
-export function connectControl(options: ControlClientOptions): Promise<ControlClient> {
-  return new Promise((resolve, reject) => {
+export async function connectControl(options: ControlClientOptions): Promise<ControlClient> {
+  await checkOwner(options.path);
+  return await new Promise((resolve, reject) => {
     const socket = connect(options.path);
     socket.once("connect", () => {
       socket.removeAllListeners("error");

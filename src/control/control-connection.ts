@@ -100,7 +100,7 @@ export class ControlConnection {
     this.#hasAsked();
     const request = parseRequest(line);
     if (!("action" in request)) {
-      this.#write({ id: null, ok: false, error: request });
+      this.#refuse(null, request.code, request.message);
       return;
     }
     if (this.#running.size >= MAX_REQUESTS_AT_ONCE) {
@@ -126,6 +126,7 @@ export class ControlConnection {
   }
 
   #refuse(id: number | null, code: string, message: string): void {
+    this.#options.log.warn({ trigger: CALLER.trigger, code }, `a request was refused: ${message}`);
     this.#write({ id, ok: false, error: failure(code, message) });
   }
 

@@ -74,7 +74,13 @@ export class ControlServer {
     await removeIfThere(making);
     this.#server = await this.#listen(making);
     await chmod(making, 0o600);
-    this.#inode = (await lstat(making)).ino;
+    const { ino, mode, uid } = await lstat(making);
+    // Some file systems take a mode and do not keep it.
+    if ((mode & 0o077) !== 0 || (process.geteuid !== undefined && uid !== process.geteuid())) {
+      const message = `control socket: ${path} cannot be kept from others there (uid ${uid}, mode ${(mode & 0o777).toString(8)})`;
+      throw new MorendoError("MORENDO_CONTROL_PATH", message);
+    }
+    this.#inode = ino;
   }
 
   /** Puts the prepared socket at the path, in the place of whatever was there. */

@@ -1,7 +1,7 @@
 // Gets the path of the control socket ready: checks its length and its folder, and clears away the socket of a server
 // that is dead, but never that of one that lives.
 
-import { lstat, rename, stat, unlink } from "node:fs/promises";
+import { lstat, realpath, rename, stat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { codeOf, MorendoError } from "../util/errors.ts";
@@ -35,12 +35,37 @@ export async function checkSocketPath(path: string): Promise<void> {
     throw thrown;
   });
   if (!folder.isDirectory()) throw pathError(`${parent} is not a folder`);
+  const us = process.geteuid?.();
+  if (us !== undefined && us !== 0 && folder.uid !== us && folder.uid !== 0) {
+    throw pathError(`the folder ${parent} belongs to another user, who could put another socket there`);
+  }
   const isShared = (folder.mode & 0o022) !== 0 && (folder.mode & 0o1000) === 0;
   if (isShared) throw pathError(`others may write to the folder ${parent}: they could put their own socket there`);
 }
 
 function pathError(message: string): MorendoError {
   return new MorendoError("MORENDO_CONTROL_PATH", `control socket: ${message}`);
+}
+
+/**
+ * Rejects with `MORENDO_CONTROL_DENIED` when the socket at `path` is not one to tell passwords to: it is somebody else's, who
+ * put it there, or others may write to it. To root also belongs what belongs to the owner of the folder. Says nothing of a
+ * path where nothing is.
+ */
+export async function checkOwner(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  const us = process.geteuid?.();
+  if (found === undefined || us === undefined || !found.isSocket()) return;
+  const folder = us === 0 && found.uid !== 0 ? await stat(dirname(await realpath(path))) : undefined;
+  if (found.uid !== us && (folder === undefined ? found.uid !== 0 : folder.uid !== found.uid)) {
+    throw denied(`${path} belongs to another user (uid ${found.uid}): run this as the user that runs Morendo`);
+  }
+  if ((found.mode & 0o022) === 0) return;
+  throw denied(`others may write to ${path} (mode ${(found.mode & 0o777).toString(8)}): it has to be mode 600`);
+}
+
+function denied(message: string): MorendoError {
+  return new MorendoError("MORENDO_CONTROL_DENIED", message);
 }
 
 /** Tells whether somebody answers at `path`: `live`, `stale` (a socket without an owner), `none`, or `other` (no socket). */

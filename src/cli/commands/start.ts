@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Command, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
 import { ControlServer } from "../../control/control-server.ts";
+import { DataLock } from "../../control/data-lock.ts";
 import { HttpServer } from "../../control/http/http-server.ts";
 import { accountsPort } from "../../operations/accounts-port.ts";
 import type { Caller } from "../../operations/operation.ts";
@@ -164,9 +165,12 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
   const http = new HttpServer({ config: server.config, server, operations, inherited, clock, random, log });
   // While there is a predecessor, it is the one who answers.
   await (inheritance === undefined ? control.start() : control.prepare());
+  let lock: DataLock | undefined;
   try {
+    lock = await DataLock.take({ data: config.data, clock, random, log }, { isSuccessor: inheritance !== undefined });
     await (inheritance === undefined ? http.start() : http.prepare());
   } catch (thrown) {
+    await lock?.release();
     await control.close(0);
     throw thrown;
   }
@@ -213,6 +217,8 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
   }
   const report = await over;
   if (report.error !== undefined) tell(`morendo: ${describeFailure(report.error, config)}`);
+  // Nothing is in use any more: whoever hears of the end may start the next one.
+  await lock?.release();
   // These go last: whoever followed the run has the report by then.
   const hasSuccessor = server.passedTo !== undefined;
   await Promise.all([control.close(undefined, { hasSuccessor }), http.close()]);
