@@ -10,7 +10,7 @@ import type { Clock, Timer } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
 import { answer, answerJson, refuse, TEXT } from "./answers.ts";
 import { readJson } from "./body.ts";
-import { callerFor } from "./caller.ts";
+import { callerFor, goneSignal } from "./caller.ts";
 import { EventStream, streamFormat } from "./event-stream.ts";
 import { CONTENT_TYPES, expose, type Family, negotiate } from "./exposition.ts";
 import type { TokenFailures } from "./failures.ts";
@@ -134,7 +134,7 @@ export class Routes {
       refuse(response, 503, "MORENDO_BUSY", `at most ${limit} may watch at a time`, { "Retry-After": "5" });
       return;
     }
-    await this.#watchers.serve(response, holder, streamFormat(request.headers.accept) ?? "events");
+    await this.#watchers.serve(request, response, holder, streamFormat(request.headers.accept) ?? "events");
   }
 
   async #perform(exchange: Exchange, name: string): Promise<void> {
@@ -164,14 +164,13 @@ export class Routes {
     { name, args, holder }: { readonly name: string; readonly args: unknown; readonly holder: TokenHolder },
   ): Promise<void> {
     const { operations, clock } = this.#options;
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
+    const signal = goneSignal(request, response);
     const format = streamFormat(request.headers.accept);
     const stream = format === undefined ? undefined : new EventStream(response, format);
     // An outcome that comes before any event has the status it deserves.
     const beat = stream && repeat(clock, HEARTBEAT_MS, () => stream.heartbeat());
     const emit = (event: string, data: unknown): void => stream?.event(event, JSON.stringify(data));
-    const outcome = await operations.perform(name, args, { caller: callerFor(holder), emit, signal: gone.signal });
+    const outcome = await operations.perform(name, args, { caller: callerFor(holder), emit, signal });
     beat?.cancel();
     if (stream !== undefined && (outcome.ok || stream.hasBegun)) {
       stream.event(outcome.ok ? "result" : "error", JSON.stringify(outcome.ok ? outcome.result : outcome.error));

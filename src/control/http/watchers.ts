@@ -1,11 +1,11 @@
 // Those who watch the life cycle by HTTP: each has the events of the operation `watch`, and all of them the same snapshot each
 // second while there is anybody. Bounded in number; what one may leave unread is bounded by event-stream.ts.
 
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { OPERATION_NAMES } from "../../config/operation-names.ts";
 import type { Operations } from "../../operations/operations.ts";
 import type { Clock, Timer } from "../../util/clock.ts";
-import { callerFor } from "./caller.ts";
+import { callerFor, goneSignal } from "./caller.ts";
 import { EventStream, type StreamFormat } from "./event-stream.ts";
 import type { TokenHolder } from "./tokens.ts";
 
@@ -43,11 +43,15 @@ export class Watchers {
    * Tells the client everything from now on, beginning with what it may do, a snapshot and the state, so that one that comes
    * again has missed nothing that counts. Resolves when it has gone away or the server has stopped.
    */
-  async serve(response: ServerResponse, holder: TokenHolder, format: StreamFormat): Promise<void> {
+  async serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    holder: TokenHolder,
+    format: StreamFormat,
+  ): Promise<void> {
     const { operations } = this.#options;
     const stream = new EventStream(response, format);
-    const gone = new AbortController();
-    response.once("close", () => gone.abort());
+    const signal = goneSignal(request, response);
     this.#streams.add(stream);
     stream.begin();
     const allowed = OPERATION_NAMES.filter((name) => holder.may(name));
@@ -55,7 +59,7 @@ export class Watchers {
     stream.event("status", JSON.stringify(this.#options.snapshot()));
     this.#tick();
     const emit = (event: string, data: unknown): void => stream.event(event, JSON.stringify(data));
-    const outcome = await operations.perform("watch", {}, { caller: callerFor(holder), emit, signal: gone.signal });
+    const outcome = await operations.perform("watch", {}, { caller: callerFor(holder), emit, signal });
     this.#streams.delete(stream);
     if (this.#streams.size === 0) this.#stop();
     // How it stands in the end, for who draws it.
