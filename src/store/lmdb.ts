@@ -58,6 +58,8 @@ export class LmdbStore implements Store {
   #db: RootDatabase<string, Buffer>;
   #queue: Pending[] = [];
   #running: Promise<void> | undefined;
+  /** The keys of damaged records that are being put aside. */
+  #aside = new Set<string>();
   #failures = 0;
   #lastFailure: MorendoError | undefined;
   #closing: Promise<void> | undefined;
@@ -184,18 +186,27 @@ export class LmdbStore implements Store {
     try {
       return decodeEntry(bytes, text);
     } catch (thrown) {
-      const aside = operation({
-        op: "put",
-        collection: DAMAGED,
-        key: [collection, bytes.toString("hex")],
-        value: text,
-      });
-      this.#enqueue([aside, [Buffer.from(bytes), undefined]]).catch((err: unknown) => {
-        this.#log.error({ err, collection }, "a damaged record cannot be put aside");
-      });
-      this.#log.error({ err: thrown, collection, key: bytes.toString("hex") }, "a damaged record is put aside");
+      this.#putAside(collection, bytes.toString("hex"), text, thrown);
       return undefined;
     }
+  }
+
+  #putAside(collection: string, key: string, text: string, thrown: unknown): void {
+    // It may be read again before it is gone.
+    if (this.#aside.has(key)) return;
+    this.#aside.add(key);
+    this.#log.error({ err: asError(thrown), collection, key }, "a damaged record is put aside");
+    const writes: Operation[] = [
+      operation({ op: "put", collection: DAMAGED, key: [collection, key], value: text }),
+      [Buffer.from(key, "hex"), undefined],
+    ];
+    this.#enqueue(writes).then(
+      () => this.#aside.delete(key),
+      (err: unknown) => {
+        this.#aside.delete(key);
+        this.#log.error({ err: asError(err), collection, key }, "a damaged record cannot be put aside");
+      },
+    );
   }
 
   async #takeNumber(): Promise<number> {

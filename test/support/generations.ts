@@ -89,6 +89,11 @@ export class Generations {
     return new Generations(folder, address, launch(folder, address, options), options);
   }
 
+  /** Starts one more process in the folder of a line whose last one has ended; waits for nothing. */
+  static again({ folder, address }: Generations): ServerProcess {
+    return launch(folder, address, {});
+  }
+
   /** Writes the configuration for the next process. */
   configure(settings: Settings = this.#options.settings ?? {}): void {
     writeConfiguration(this.folder, this.address, settings);
