@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -13,6 +13,7 @@ import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { MorendoError } from "../../../src/util/errors.ts";
 import { silentLog } from "../../../src/util/log.ts";
+import { skip } from "../../support/skip.ts";
 
 describe("ControlServer", () => {
   let folder: string;
@@ -306,5 +307,44 @@ describe("ControlServer", () => {
 describe("connectControl", () => {
   it("says that nobody runs when there is no socket", async () => {
     await assert.rejects(connectControl({ path: "/nonexistent/morendo.sock", clock: systemClock }), /is not running/);
+  });
+
+  describe("to a socket that is not to be trusted", () => {
+    let folder: string;
+    let path: string;
+    let server: Server;
+
+    beforeEach(async () => {
+      folder = mkdtempSync(join(tmpdir(), "morendo-test-"));
+      path = join(folder, "control.sock");
+      server = createServer((socket) => socket.destroy()).listen(path);
+      await once(server, "listening");
+    });
+
+    afterEach(() => {
+      server.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    it("says nothing when others may write to it", async () => {
+      chmodSync(path, 0o666);
+      await assert.rejects(connectControl({ path, clock: systemClock }), {
+        code: "MORENDO_CONTROL_DENIED",
+        message: `others may write to ${path} (mode 666): it has to be mode 600`,
+      });
+    });
+
+    it("says nothing when it is somebody else's", async function () {
+      if (process.geteuid?.() !== 0) return skip(this, "only root can give a file to another user");
+      chmodSync(path, 0o600);
+      chownSync(path, 12_345, 12_345);
+      await assert.rejects(connectControl({ path, clock: systemClock }), {
+        code: "MORENDO_CONTROL_DENIED",
+        message: /belongs to another user \(uid 12345\)/,
+      });
+      // The folder is that user's as well: a server that runs under another name, which root may speak to.
+      chownSync(folder, 12_345, 12_345);
+      (await connectControl({ path, clock: systemClock })).close();
+    });
   });
 });
