@@ -467,7 +467,7 @@ export class C2s {
   /** Sends white space to every client that has a session, and gives up the event loop in between. */
   async keepAlive(batch: number): Promise<void> {
     let count = 0;
-    for (const { session, stream } of [...this.#streams]) {
+    for (const { session, stream } of this.#streams) {
       if (session === undefined || stream.transport.buffered > 0) continue;
       stream.send(" ");
       if (++count % batch === 0) await this.#options.clock.turn();
