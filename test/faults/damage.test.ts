@@ -38,7 +38,7 @@ describe("A damaged store", function () {
     for (let number = 0; number < 20; number++)
       writes.push(store.put("long", [number], "long".repeat(1_000 + number * 100)));
     await Promise.all(writes);
-    for (let number = 0; number < 300; number += 3)
+    for (let number = 0; number < 300; number += 30)
       await store.put("many", [`${number}`], { collection: "many", number });
     await store.close();
     const child = spawn(

@@ -75,8 +75,11 @@ async function outcome(path: string): Promise<string> {
         if (JSON.stringify(value) !== expected(collection, key)) return `wrong ${collection} ${JSON.stringify(key)}`;
       }
     }
-    for (let number = 0; number < 50; number++) await store.put("new", [number], "x".repeat(number * 100));
-    for (let number = 0; number < 300; number++) await store.delete("short", [number]);
+    const numbers = Array.from({ length: 300 }, (_, number) => number);
+    await store.batch(
+      numbers.map((number) => ({ op: "put", collection: "new", key: [number], value: "x".repeat(number * 20) })),
+    );
+    await store.batch(numbers.map((number) => ({ op: "delete", collection: "short", key: [number] })));
     await store.flushed();
     return `used ${read} aside ${aside}`;
   } catch (thrown) {
