@@ -2,7 +2,7 @@
 BIN := node_modules/.bin
 MOCHA := $(BIN)/mocha --reporter ./test/support/reporter.mjs
 
-.PHONY: install other-host build run test simulate soak interop check docs format bench pack clean
+.PHONY: install other-host build run test simulate soak fuzz faults interop check docs format bench pack clean
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --no-audit --no-fund
@@ -33,7 +33,7 @@ run: build
 
 # All tests. Without Prosody and ejabberd the interop tests are skipped; CI=true makes that a failure.
 test: build other-host
-	$(MOCHA) 'test/{unit,modules,property,integration,interop}/**/*.test.ts'
+	$(MOCHA) 'test/{unit,modules,property,integration,faults,interop}/**/*.test.ts'
 
 # More simulated runs than `make test` plays, for instance `make simulate FIRST=100001 SEEDS=50000`.
 SEEDS ?= 20000
@@ -54,6 +54,10 @@ SECONDS ?= 60
 SEED ?= $(shell date +%s)
 fuzz: install
 	@TARGET=$(TARGET) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/tsx test/fuzz/run.ts
+
+# The fault suite alone, longer than `make test` plays it: `make faults KILLS=300 KILL_CHAINS=500 DAMAGE_SEEDS=1000 FAULTS=all`.
+faults: install
+	$(MOCHA) 'test/faults/**/*.test.ts'
 
 # Only the tests against Prosody and ejabberd.
 interop: build other-host
