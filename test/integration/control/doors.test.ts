@@ -2,8 +2,19 @@
 // at another server, by the states that the server goes through, by its report and its exit code.
 
 import assert from "node:assert/strict";
+import { readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
 import { Jid } from "../../../src/jid/jid.ts";
-import { type Answer, adHoc, commandLine, type Door, http, signals, type Wish } from "../../support/doors/door.ts";
+import {
+  type Answer,
+  adHoc,
+  commandLine,
+  type Door,
+  http,
+  httpBase,
+  signals,
+  type Wish,
+} from "../../support/doors/door.ts";
 import { EmbeddedScene } from "../../support/doors/embedded-scene.ts";
 import { ProcessScene } from "../../support/doors/process-scene.ts";
 import { presenceOfRomeo, type Scene } from "../../support/doors/scene.ts";
@@ -60,14 +71,14 @@ const WAYS: readonly Way[] = [
 ];
 
 /** What there is to see of a run of the pipeline that went to its end. */
-async function ending({ scene }: Stage, seenBefore: number): Promise<object> {
+async function ending({ scene }: Stage, seenBefore: number, statesBefore = 1): Promise<object> {
   const { streamError, closingTag, how } = await scene.romeo.ended;
   const exitCode = await scene.exitCode();
   const { cause, outcome, phases = [], exitCode: reported } = scene.report() ?? {};
   return {
     client: { streamError, closingTag, how },
     contact: presenceOfRomeo(scene, seenBefore),
-    states: scene.states.filter((state) => state !== "stopped"),
+    states: scene.states.slice(statesBefore).filter((state) => state !== "stopped"),
     exitCode,
     report: {
       cause,
@@ -87,7 +98,7 @@ const PHASES = ["stop-accepting", "close-sessions", "server-stopping", "drain-s2
 const STOPPED = {
   client: { streamError: "system-shutdown", closingTag: true, how: "fin" },
   contact: ["unavailable"],
-  states: ["running", "stopping"],
+  states: ["stopping"],
   exitCode: 0,
   report: { cause: "stop", outcome: "clean", exitCode: 0, done: PHASES },
 };
@@ -106,7 +117,7 @@ for (const way of WAYS) {
     const can = (operation: string, what: string, test: () => Promise<void>): void => {
       const lack = way.lacks(operation);
       if (lack === undefined) it(what, test);
-      else it(`has no ${operation}: ${lack}`, async () => assert.ok(!(await stage.ask({ operation })).done));
+      else it(`has no way to ${operation}: ${lack}`, async () => assert.ok(!(await stage.ask({ operation })).done));
     };
     const login = async (username: string, password?: string): Promise<"in" | "refused"> => {
       const client = stage.scene.client({ username, ...(password === undefined ? {} : { password }) });
@@ -126,7 +137,9 @@ for (const way of WAYS) {
         stage = await way.open();
       });
       after(() => stage?.end());
+      // Whatever was asked for: nobody lost a connection, and it serves as before.
       afterEach(async () => {
+        if (stage.scene.report()?.cause === "stop" && stage.scene.report()?.outcome === "clean") return;
         const { romeo } = stage.scene;
         assert.match(
           await romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test"),
@@ -237,6 +250,16 @@ for (const way of WAYS) {
           await scene.generations.process.until(() => /dance/.test(scene.generations.process.log), "the error");
         else assert.ok(!answer.done);
         assert.ok((await guest.ask(scene, list)).done);
+        // The command line reads the same file.
+        scene.configure(["status"]);
+      });
+
+      can("stop", "stops", async () => {
+        const seen = stage.scene.peer.stanzas.length;
+        const before = stage.scene.states.length;
+        const [, observed] = await Promise.all([ask("stop"), ending(stage, seen, before)]);
+        assert.deepEqual(observed, STOPPED);
+        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
       });
 
       /** By the same door, but for one that is shut by what is to be resumed. */
@@ -246,50 +269,40 @@ for (const way of WAYS) {
       }
     });
 
-    describe("to the end", () => {
-      beforeEach(async () => {
+    describe("another one", () => {
+      before(async () => {
         stage = await way.open();
       });
-      afterEach(() => stage?.end());
+      after(() => stage?.end());
 
-      can("stop", "stops", async () => {
-        const seen = stage.scene.peer.stanzas.length;
-        const asked = ask("stop");
-        assert.deepEqual(await ending(stage, seen), STOPPED);
-        await asked;
-        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
+      can("restart", "restarts", async () => {
+        const scene = stage.scene as ProcessScene;
+        const { pid } = (await scene.status()) ?? {};
+        const seen = scene.peer.stanzas.length;
+        const [, observed] = await Promise.all([ask("restart"), ending(stage, seen)]);
+        assert.deepEqual(observed, { ...STOPPED, report: { ...STOPPED.report, cause: "restart" } });
+        assert.match(scene.report()?.trigger ?? "", way.trigger);
+        const status = await scene.status();
+        assert.equal(status?.state, "running");
+        assert.notEqual(status?.pid, pid);
+        assert.equal(await login("juliet"), "in");
+        await scene.comeBack();
       });
 
-      can("stop", "stops after a delay that is announced, and at once when nobody is left", async () => {
-        if (way.lacks("announce") !== undefined) return;
+      can("delay", "stops after a delay that is announced, and at once when nobody is left", async () => {
         const { romeo, peer } = stage.scene;
         const seen = peer.stanzas.length;
         const asked = ask("stop", DELAYED);
         const { xml } = await romeo.waitFor((received) => received.includes("Moving house"));
         assert.match(xml, /^<message [^>]*type="headline"/);
         await romeo.close();
-        const seenAtEnd = (await ending(stage, seen)) as typeof STOPPED;
-        assert.deepEqual(seenAtEnd, {
+        const [, observed] = await Promise.all([asked, ending(stage, seen)]);
+        assert.deepEqual(observed, {
           ...STOPPED,
           client: { ...STOPPED.client, streamError: undefined },
           report: { ...STOPPED.report, done: ["announce", ...PHASES] },
         });
-        await asked;
         assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
-      });
-
-      can("restart", "restarts", async () => {
-        const { pid } = (await stage.scene.status()) ?? {};
-        const seen = stage.scene.peer.stanzas.length;
-        const asked = ask("restart");
-        const expected = { ...STOPPED, report: { ...STOPPED.report, cause: "restart" } };
-        assert.deepEqual(await ending(stage, seen), expected);
-        await asked;
-        assert.match(stage.scene.report()?.trigger ?? "", way.trigger);
-        const status = await stage.scene.status();
-        assert.equal(status?.state, "running");
-        assert.notEqual(status?.pid, pid);
-        assert.equal(await login("juliet"), "in");
       });
     });
   });
@@ -298,6 +311,108 @@ for (const way of WAYS) {
 async function waitUntilAsync(holds: () => Promise<boolean>, what: string): Promise<void> {
   const limit = performance.now() + 15_000;
   while (!(await holds())) if (performance.now() > limit) throw new Error(`waited in vain for ${what}`);
+}
+
+/** Who may not is told so, and whatever cannot be understood is refused, in a way that the door's users know. */
+describe("at every door", function () {
+  this.timeout(90_000);
+  let scene: ProcessScene;
+  before(async () => {
+    scene = await ProcessScene.start();
+  });
+  after(() => scene?.end());
+  afterEach(async () => {
+    assert.deepEqual(scene.states, ["running"], "nothing has changed");
+    assert.match(await scene.romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", "a.test"), /type="result"/);
+  });
+
+  const socket = async (line: string): Promise<string> =>
+    await overSocket(scene.generations.path("data/control.sock"), line);
+  const post = async (path: string, body: string, token = tokenOf(scene)): Promise<number> => {
+    const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+    return (await fetch(`${await httpBase(scene)}${path}`, { method: "POST", headers, body })).status;
+  };
+
+  it("refuses whoever has no right to it", async () => {
+    for (const operation of ["stop", "restart", "suspend", "user.add"]) {
+      const wish = { operation, args: { jid: "x@a.test", password: "x" } };
+      assert.deepEqual(await adHoc("guest").ask(scene, wish), { done: false, why: "forbidden" });
+      assert.deepEqual(await adHoc("juliet").ask(scene, wish), { done: false, why: "forbidden" });
+      assert.deepEqual(await http("guest").ask(scene, { operation }), { done: false, why: "403 MORENDO_NOT_ALLOWED" });
+      assert.deepEqual(await http("nobody").ask(scene, { operation }), { done: false, why: "401 MORENDO_NO_TOKEN" });
+    }
+    assert.equal(await post("/api/stop", "{}", "a-token-that-nobody-has-made"), 401);
+    assert.equal(statSync(scene.generations.path("data/control.sock")).mode & 0o777, 0o600);
+    assert.match(scene.generations.process.log, /a command was refused/);
+  });
+
+  it("refuses what there is not", async () => {
+    assert.match(await socket('{"id":1,"action":"dance"}'), /"ok":false.*MORENDO_UNKNOWN_ACTION/);
+    assert.equal((await scene.command("dance")).code, 2);
+    assert.deepEqual(await http().ask(scene, { operation: "dance" }), {
+      done: false,
+      why: "404 MORENDO_UNKNOWN_ACTION",
+    });
+    assert.deepEqual(await adHoc().ask(scene, { operation: "dance" }), { done: false, why: "item-not-found" });
+  });
+
+  it("refuses what is asked for in the wrong form", async () => {
+    assert.match(await socket('{"id":1,"action":"stop","args":{"reason":5}}'), /MORENDO_BAD_ARGUMENTS/);
+    assert.match(await socket('{"id":1,"action":"stop","args":{"now":true}}'), /MORENDO_BAD_ARGUMENTS/);
+    assert.match(await socket("stop"), /MORENDO_BAD_REQUEST/);
+    assert.equal((await scene.command("stop", "--delay", "soon")).code, 2);
+    assert.equal(await post("/api/stop", '{"reason":5}'), 400);
+    assert.equal(await post("/api/stop", "stop"), 400);
+    const delay = { operation: "stop", args: { delayMs: 61_000 } };
+    assert.deepEqual(await adHoc().ask(scene, delay), { done: false, why: "bad-request" });
+  });
+
+  it("refuses a step of a command that is over or was never begun", async () => {
+    const admin = scene.client({ username: "admin" });
+    await admin.login();
+    const step = (attrs: string): Promise<string> => {
+      const node = "http://jabber.org/protocol/admin#shutdown";
+      const form = "<x xmlns='jabber:x:data' type='submit'/>";
+      const command = `<command xmlns='http://jabber.org/protocol/commands' node='${node}' ${attrs}>${form}</command>`;
+      return admin.iq("set", command, "a.test");
+    };
+    const session = /sessionid="[^"]*"/.exec(await step("action='execute'"))?.[0] ?? "";
+    assert.match(await step(`${session} action='cancel'`), /canceled/);
+    assert.match(await step(`${session} action='complete'`), /<session-expired /);
+    assert.match(await step("sessionid='x' action='complete'"), /<bad-sessionid /);
+    await admin.close();
+  });
+
+  it("refuses what is too large", async () => {
+    const large = "x".repeat(2 * 1024 * 1024);
+    assert.match(await socket(`{"id":1,"action":"stop","args":{"reason":"${large}"}}`), /MORENDO_BAD_REQUEST/);
+    assert.equal(await post("/api/stop", JSON.stringify({ reason: large })), 413);
+    const admin = scene.client({ username: "admin" });
+    await admin.login();
+    admin.send(`<iq type='set' id='1' to='a.test'><command xmlns='x'>${large}</command></iq>`);
+    assert.equal((await admin.ended).streamError, "policy-violation");
+  });
+});
+
+function tokenOf(scene: ProcessScene): string {
+  return readFileSync(scene.generations.path("data/http-token"), "utf8").trim();
+}
+
+/** Writes a line to the control socket and returns the first that comes back. */
+function overSocket(path: string, line: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () => socket.write(`${line}\n`));
+    let received = "";
+    socket.setEncoding("utf8").on("data", (text: string) => {
+      received += text;
+      if (!received.includes("\n")) return;
+      resolve(received);
+      socket.destroy();
+    });
+    // The server closes without reading the rest of what is too large; its answer has come before.
+    socket.on("error", (error) => (received === "" ? reject(error) : undefined));
+    socket.on("close", () => reject(new Error(`closed after ${JSON.stringify(received)}`)));
+  });
 }
 
 /** The accounts that are online, however the door says it. */

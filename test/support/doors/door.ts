@@ -95,8 +95,12 @@ export function http(who: "operator" | "guest" | "nobody" = "operator"): Door {
         },
         body: JSON.stringify(args),
       });
-      const body = (await response.json()) as { readonly result?: unknown; readonly error?: { readonly code: string } };
-      if (!response.ok) return { done: false, why: `${response.status} ${body.error?.code ?? JSON.stringify(body)}` };
+      const body: unknown = await response.json();
+      if (!response.ok)
+        return {
+          done: false,
+          why: `${response.status} ${(body as { readonly code?: string }).code ?? JSON.stringify(body)}`,
+        };
       return outcomeOf(body);
     },
   };

@@ -7,10 +7,11 @@ import type { RawClient, RawClientOptions } from "../../../src/testing/raw-clien
 import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { PORTS } from "../addresses.ts";
+import { ended } from "../control.ts";
 import type { Said } from "../generations.ts";
 import { Generations, type Settings } from "../generations.ts";
 import { readDrainReport } from "../morendo.ts";
-import { CONTACT, type Scene } from "./scene.ts";
+import { CONTACT, presenceOfRomeo, type Scene } from "./scene.ts";
 
 const ACCOUNTS = [
   { jid: "romeo@a.test", roster: [{ jid: CONTACT, subscription: "both" }] },
@@ -47,8 +48,10 @@ deadline = "15s"
 export class ProcessScene implements Scene {
   readonly generations: Generations;
   readonly peer: ScriptedPeer;
-  readonly romeo: RawClient;
+  romeo: RawClient;
   readonly states: string[] = [];
+  /** The process that serves, when it is none that we started ourselves. */
+  #successor: number | undefined;
   #watch: ControlClient | undefined;
 
   private constructor(generations: Generations, peer: ScriptedPeer) {
@@ -69,10 +72,7 @@ export class ProcessScene implements Scene {
     try {
       await generations.until((status) => status?.state === "running");
       peer.routes.set("a.test", `${generations.address}:${PORTS.s2s}`);
-      await scene.watch();
-      await scene.romeo.login();
-      scene.romeo.presence();
-      await peer.until(() => peer.stanzas.some((element) => element.is("presence")), "Romeo's presence");
+      await scene.#enter();
       return scene;
     } catch (thrown) {
       await scene.end();
@@ -85,8 +85,26 @@ export class ProcessScene implements Scene {
     this.generations.configure(settingsFor(this.peer, guest));
   }
 
-  /** Follows the states of whichever process serves. */
-  async watch(): Promise<void> {
+  /** After a restart: everybody is there again, with the process that serves now. */
+  async comeBack(): Promise<void> {
+    this.#successor = (await this.status())?.pid;
+    this.romeo = this.client({ username: "romeo", resource: "balcony" });
+    this.states.length = 0;
+    await this.#enter();
+  }
+
+  /** Follows the states and lets Romeo's contact see that he is online. */
+  async #enter(): Promise<void> {
+    await this.#follow();
+    const { peer, romeo } = this;
+    const seen = peer.stanzas.length;
+    await romeo.login();
+    romeo.presence();
+    const isThere = (): boolean => presenceOfRomeo(this, seen).includes("available");
+    await peer.until(isThere, "Romeo's presence");
+  }
+
+  async #follow(): Promise<void> {
     this.#watch?.close();
     const path = this.generations.path("data/control.sock");
     const client = await connectControl({ path, clock: systemClock });
@@ -111,7 +129,9 @@ export class ProcessScene implements Scene {
   }
 
   async exitCode(): Promise<number | null> {
-    return (await this.generations.process.exited).code;
+    if (this.#successor === undefined) return (await this.generations.process.exited).code;
+    await ended(this.#successor);
+    return this.report()?.exitCode ?? null;
   }
 
   /** `morendo ARGS`. */
