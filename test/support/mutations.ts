@@ -114,13 +114,6 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: ["ghost"],
   },
   {
-    name: "the record of who was told goes before the goodbye has its fate",
-    file: "modules/presence/ledger.ts",
-    find: "      if (--pending > 0) return;\n",
-    replace: "",
-    breaks: ["ghost"],
-  },
-  {
     name: "a connection is torn down before the peer has read the end of its stream",
     file: "src/stream/xml-stream.ts",
     find: "    this.transport.end();\n    this.#limitTime(timeoutMs);",
