@@ -311,6 +311,8 @@ export class C2s {
       // What a session's end sets off comes in later turns, at the pace at which sessions are ended here.
       if ((index + 1) % this.#options.batch === 0) await this.#options.clock.turn();
     }
+    // Who is waited for is to be seen also where nobody has gone yet.
+    report();
     // Out of time: the closing tags still go out, but nobody is waited for any more.
     const hurry = (): void => {
       stopWaiting();

@@ -28,7 +28,7 @@ const QUESTIONS = {
         hint: "A time such as 90s or 5m; empty: as configured. Until then everything goes on.",
       },
       {
-        name: "announce",
+        name: "announcement",
         label: "Tell users",
         needs: "announce",
         hint: "A text for everybody who is online; empty: nothing.",
@@ -179,11 +179,22 @@ function ask({ title, text, yes, isDanger = false, fields }) {
     $("dialog-no").onclick = () => done(undefined);
     $("dialog-form").onsubmit = (event) => {
       event.preventDefault();
-      const filled = [...new FormData($("dialog-form"))].filter(([, value]) => value !== "");
-      done(Object.fromEntries(filled));
+      const filled = [...new FormData($("dialog-form"))].filter(([, value]) => value.trim() !== "");
+      const { delay, ...args } = Object.fromEntries(filled);
+      if (delay === undefined) return done(args);
+      const delayMs = milliseconds(delay);
+      if (delayMs !== undefined) return done({ ...args, delayMs });
+      say("dialog-error", "The time to wait is a number with s, m or h, such as 90s or 5m.");
+      $("field-delay").focus();
     };
     dialog.showModal();
   });
+}
+
+/** Returns how long "90s" or "5m" is; undefined when it is no time. */
+function milliseconds(text) {
+  const [, count, unit] = /^(\d+(?:\.\d+)?)\s*(s|m|h)$/.exec(text.trim()) ?? [];
+  return count === undefined ? undefined : Math.round(Number(count) * { s: 1_000, m: 60_000, h: 3_600_000 }[unit]);
 }
 
 function fieldOf({ name, label, value = "", hint, options }) {
