@@ -18,9 +18,10 @@ const CLOSING_SHARE = 0.25;
 /** The part of the time after which a peer that answers no question is asked by a closing tag instead. */
 const ANSWER_SHARE = 0.4;
 
-/** The part of the time, and the most, that is kept for writing down what has no proof. */
-const JOURNAL_SHARE = 0.1;
-const JOURNAL_MS = 1_500;
+/** The time that is kept for writing down what has no proof: so much, and so much for each stanza, but no more than that part. */
+const JOURNAL_MS = 200;
+const JOURNAL_MS_EACH = 0.4;
+const JOURNAL_SHARE = 0.2;
 
 const PROGRESS_MS = 250;
 const BLOCKERS_NAMED = 5;
@@ -45,14 +46,15 @@ export class Drain {
   #nothingOwed: (() => void) | undefined;
   #takenBefore: number;
   #progress: Timer | undefined;
-  #journalMs: number;
+  /** The most that writing what has no proof may have. */
+  #maxJournalMs: number;
   #outOfTime: () => void = () => undefined;
   #isOutOfTime = false;
 
   constructor(options: DrainOptions) {
     this.#options = options;
     const { phase, journal } = options;
-    this.#journalMs = journal?.isOpen === true ? Math.min(phase.remaining() * JOURNAL_SHARE, JOURNAL_MS) : 0;
+    this.#maxJournalMs = journal?.isOpen === true ? phase.remaining() * JOURNAL_SHARE : 0;
     this.#answerMs = this.#remaining() * (1 - CLOSING_SHARE) * ANSWER_SHARE;
     this.#takenBefore = options.fates.taken - options.fates.outstanding;
   }
@@ -153,7 +155,9 @@ export class Drain {
 
   /** The time that is left, but for what writing needs. */
   #remaining(): number {
-    return Math.max(0, this.#options.phase.remaining() - this.#journalMs);
+    const { phase, fates } = this.#options;
+    const forJournal = Math.min(JOURNAL_MS + fates.outstanding * JOURNAL_MS_EACH, this.#maxJournalMs);
+    return Math.max(0, phase.remaining() - forJournal);
   }
 
   #timeForClosing(): number {

@@ -128,13 +128,16 @@ export class Fates {
     if (!this.giveBack(owed, error)) this.lose(owed);
   }
 
-  /** Tells the sender wherever he is now, or when he comes, and loses it where that cannot be; settles later. */
-  giveBackLate(owed: Owed, error: StanzaError): void {
+  /**
+   * Tells the sender wherever he is now, or when he comes, and loses it where that cannot be. Resolves, never rejects, when
+   * it has its fate.
+   */
+  giveBackLate(owed: Owed, error: StanzaError): void | Promise<void> {
     // Who hears of it long afterwards is to see what he had sent.
     const isLate = owed.entry !== undefined && this.#returnLate !== undefined;
     if (owed.settled || (!isLate && this.giveBack(owed, error))) return;
     if (this.#returnLate === undefined) return this.lose(owed);
-    this.#returnLate(owed.stanza, error).then(
+    return this.#returnLate(owed.stanza, error).then(
       (isTold) => this.#note(owed, isTold ? "returned" : "lost"),
       (thrown: unknown) => {
         this.#log.error({ err: asError(thrown), stanza: nameOf(owed.stanza) }, "s2s: a sender could not be told");

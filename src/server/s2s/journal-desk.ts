@@ -59,6 +59,7 @@ export class JournalDesk {
 
   /** Lists what is on the disk, oldest first for each domain, at most `limit`. */
   async list(limit: number, domain?: string): Promise<JournalList> {
+    await this.#journal.settled();
     return await listRecords(this.#journal.store, limit, domain);
   }
 
@@ -79,7 +80,7 @@ export class JournalDesk {
         dropped++;
         if (tell && owed.entry?.state === undefined) {
           told++;
-          fates.giveBackLate(owed, error);
+          await fates.giveBackLate(owed, error);
         } else fates.drop(owed);
       }
     }

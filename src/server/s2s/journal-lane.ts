@@ -78,8 +78,8 @@ export class JournalLane {
     }
     const entry = this.#enter(owed);
     if (entry === undefined) {
-      fates.giveBackLate(owed, new StanzaError("resource-constraint", "too much is waiting for that server"));
-      return Promise.resolve();
+      const error = new StanzaError("resource-constraint", "too much is waiting for that server");
+      return fates.giveBackLate(owed, error) ?? Promise.resolve();
     }
     if (state !== undefined) this.#replace(state, entry);
     this.#waiting.push(entry);
@@ -87,8 +87,7 @@ export class JournalLane {
     return new Promise((resolve) => {
       this.#journal.write(entry, owed.stanza.text, (error) => {
         this.#writing--;
-        this.#written(entry, owed, error);
-        resolve();
+        resolve(this.#written(entry, owed, error));
       });
     });
   }
@@ -174,7 +173,7 @@ export class JournalLane {
 
   /** Gives back everything that is on the disk. Never rejects. */
   async returnAll(error: StanzaError): Promise<void> {
-    while (this.hasReady) for (const owed of await this.take()) this.#journal.fates.giveBackLate(owed, error);
+    while (this.hasReady) for (const owed of await this.take()) await this.#journal.fates.giveBackLate(owed, error);
   }
 
   /** The store may be read again. */
@@ -235,7 +234,7 @@ export class JournalLane {
     this.#journal.remove(isNewer ? entry : older);
   }
 
-  #written(entry: JournalEntry, owed: Owed, error: Error | undefined): void {
+  #written(entry: JournalEntry, owed: Owed, error: Error | undefined): void | Promise<void> {
     const { fates } = this.#journal;
     if (error !== undefined) {
       this.#journal.remove(entry);
@@ -245,6 +244,7 @@ export class JournalLane {
     if (entry.place === "gone") return this.#journal.erase(entry);
     entry.place = "waiting";
     this.onReady?.();
+    return undefined;
   }
 
   #back(entries: readonly JournalEntry[]): void {

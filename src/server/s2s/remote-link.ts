@@ -283,11 +283,11 @@ export class RemoteLink implements StreamOwner {
       const isPresence = owed.stanza.kind === "presence";
       const isJournalled = owed.entry !== undefined || (this.#keeps && treatmentOf(owed.stanza) === "keep");
       if (isJournalled && (this.#drainAnswerMs === undefined || !this.#mayRetry(owed))) {
-        if (owed === first && this.#isPoison(owed)) this.#fates.giveBackLate(owed, failure.error);
+        if (owed === first && this.#isPoison(owed)) void this.#fates.giveBackLate(owed, failure.error);
         else kept.push(owed);
       } else if (!isPresence && !isJournalled && this.#fates.giveBack(owed, failure.error)) continue;
       else if (this.#mayRetry(owed)) again.push(owed);
-      else this.#giveUp(owed, failure);
+      else void this.#giveUp(owed, failure);
     }
     this.#putBack(kept, failure);
     if (again.length > 0) this.#queue.putBack(again);
@@ -304,7 +304,7 @@ export class RemoteLink implements StreamOwner {
   #putBack(written: readonly Owed[], failure: LinkFailure): void {
     const all = [...written, ...this.#takeRead()];
     this.#lane?.putBack(all);
-    for (const owed of all) if (!owed.settled) this.#giveUp(owed, failure);
+    for (const owed of all) if (!owed.settled) void this.#giveUp(owed, failure);
   }
 
   #takeRead(): Owed[] {

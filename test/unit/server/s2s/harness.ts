@@ -148,7 +148,12 @@ export class Side {
   }
 
   /** Sends a message with something in it. */
-  say(id: string, to: string, ...more: Element[]): void | Promise<void> {
+  say(id: string, to: string, ...more: Element[]): void {
+    void this.carry(id, to, ...more);
+  }
+
+  /** The same; what is returned is to be waited for before the message is carried. */
+  carry(id: string, to: string, ...more: Element[]): void | Promise<void> {
     return this.s2s.send(
       stanza("message", { from: `user@${this.host}/r`, to, id, type: "chat" }, xml("body", {}, `hear ${id}`), ...more),
     );
@@ -198,7 +203,7 @@ export function phaseOf(
 
 /** Gives the event loop its turns until `holds`, without moving the clock; fails after a generous while. */
 export async function until(holds: () => boolean, what: string): Promise<void> {
-  const limit = performance.now() + 5_000;
+  const limit = performance.now() + 20_000;
   while (!holds()) {
     if (performance.now() > limit) throw new Error(`it never came to this: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));

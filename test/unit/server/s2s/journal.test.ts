@@ -20,7 +20,8 @@ import {
 
 const HOUR = 3_600_000;
 
-describe("the journal of s2s", () => {
+describe("the journal of s2s", function () {
+  this.timeout(60_000);
   let clock: ManualClock;
   let routes: Routes;
   let store: MemoryStore;
@@ -197,7 +198,7 @@ describe("the journal of s2s", () => {
       const b = await peer();
       const next = await nextLife({ available });
       await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "all are settled");
-      assert.deepEqual(ids(b).sort(), ["gone unavailable", "here available", "kept available"]);
+      assert.deepEqual(new Set(ids(b)), new Set(["gone unavailable", "here available", "kept available"]));
       assert.deepEqual(next.counts, { "proved/sm-ack": 3, dropped: 2 });
     });
 
@@ -237,7 +238,7 @@ describe("the journal of s2s", () => {
       await stop(a);
       assert.deepEqual(a.counts, { stored: 10_000 });
       assert.ok(clock.now() < 10_000);
-    }).timeout(30_000);
+    });
   });
 
   describe("while a domain is away", () => {
@@ -417,7 +418,7 @@ describe("the journal of s2s", () => {
       const b = await peer();
       await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "settled", HOUR, 5_000);
       assert.deepEqual(ids(b), ["p0"]);
-    }).timeout(30_000);
+    });
   });
 
   describe("records", () => {
@@ -449,8 +450,8 @@ describe("the journal of s2s", () => {
       const a = await side();
       for (const id of numbered(2)) a.say(id, "x@b.test");
       await until(() => a.counts.stored === 2, "both are on the disk");
-      const [[key = []] = []] = await store.range(JOURNAL, []);
-      await store.put(JOURNAL, key, 7);
+      const [first] = await store.range(JOURNAL, []);
+      await store.put(JOURNAL, first?.[0] ?? [], 7);
       const b = await peer();
       await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 1, "the good one is proved");
       assert.deepEqual(ids(b), ["m1"]);
@@ -480,7 +481,7 @@ describe("the journal of s2s", () => {
     it("writes each message down before it is taken over, and deletes it when it is proved", async () => {
       const b = await peer();
       const a = await side({ config: { journal_before_ack: true } });
-      const taken = a.say("m1", "x@b.test");
+      const taken = a.carry("m1", "x@b.test");
       assert.ok(taken instanceof Promise);
       await taken;
       assert.equal((await store.afterCrash().range(JOURNAL, [])).length, 1);
@@ -495,7 +496,7 @@ describe("the journal of s2s", () => {
     it("loses nothing in a crash that its sender has an acknowledgement of", async () => {
       const b = await peer({ script: { header: "ignore" } });
       const a = await side({ config: { journal_before_ack: true } });
-      for (const id of numbered(3)) await a.say(id, "x@b.test");
+      for (const id of numbered(3)) await a.carry(id, "x@b.test");
       store = store.afterCrash();
       a.s2s.destroy();
       b.when("header", "ordinary");
