@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import type { OperationName } from "../config/operation-names.ts";
+import { MorendoError } from "../util/errors.ts";
 import {
   dropFromJournal,
   journalDropArguments,
@@ -15,7 +16,7 @@ import { type Caller, change, noArguments, type Operation, read } from "./operat
 import { describeOutcome } from "./restart-result.ts";
 import type { Reload, Restart, ServerPort } from "./server-port.ts";
 import { endArguments, endSessions, listSessions, sessionsArguments } from "./sessions.ts";
-import { announceArguments, evacuateArguments, follow, scheduleOf, stopArguments } from "./stopping.ts";
+import { announceArguments, evacuateArguments, follow, scheduleOf, scheduleShape, stopArguments } from "./stopping.ts";
 import { accountEntry, type UserAdmin } from "./user-admin.ts";
 import { watch } from "./watch.ts";
 
@@ -41,6 +42,7 @@ const restartArguments = z.strictObject({
   reason: z.string().max(1_000).default("restarted by the operator"),
   /** Another program and its arguments, instead of the same ones. */
   program: z.array(z.string().min(1)).min(1).max(1_000).optional(),
+  ...scheduleShape,
 });
 
 const suspendArguments = z.strictObject({
@@ -56,6 +58,9 @@ const suspendArguments = z.strictObject({
 const resumeArguments = z.strictObject({ reason: z.string().max(1_000).default("resumed by the operator") });
 
 const cancelArguments = z.strictObject({ reason: z.string().max(1_000).default("cancelled by the operator") });
+
+/** Everything goes on at a restart, so that there is nothing to leave in time for. */
+const NO_DELAY = "delayMs: a restart cannot be delayed; ask for it when it is to be, or delay a stop";
 
 /** Returns the table. */
 export function operationTable({ server, users, restart, reload }: OperationContext): OperationTable {
@@ -95,7 +100,9 @@ export function operationTable({ server, users, restart, reload }: OperationCont
     ),
 
     /** Hands the server over to a new process; answers with how that went, and tells each step by `step` events. */
-    restart: change(restartArguments, async ({ reason, program }, call) => {
+    restart: change(restartArguments, async ({ reason, program, delayMs = 0, announcement }, call) => {
+      if (delayMs > 0) throw new MorendoError("MORENDO_BAD_ARGUMENTS", NO_DELAY);
+      if (announcement !== undefined) await server.announce(announcement);
       const outcome = await restart({
         reason,
         trigger: triggerOf(call.caller),

@@ -13,6 +13,7 @@ import type { Finish } from "../program.ts";
 
 interface RestartOptions extends ConfigOption {
   readonly reason?: string;
+  readonly announce?: string;
   readonly follow: boolean;
   readonly json: boolean;
 }
@@ -36,6 +37,7 @@ export function restartCommand(io: Io, configOption: () => Option, finish: Finis
   return new Command("restart")
     .description("replace the running server by a new process, without a gap")
     .option("--reason <text>", "shown to clients that cannot resume, logged and reported")
+    .option("--announce <text>", "tell everybody who is online first")
     .argument("[program...]", "another program and its arguments, after --")
     .option("--follow", "with --json: each step as a line", false)
     .option("--json", "print the outcome as JSON", false)
@@ -47,13 +49,14 @@ export function restartCommand(io: Io, configOption: () => Option, finish: Finis
 async function restart(
   io: Io,
   program: readonly string[],
-  { reason, follow, json, ...options }: RestartOptions,
+  { reason, announce, follow, json, ...options }: RestartOptions,
 ): Promise<number> {
   const { config } = findConfig(io, options);
   const client = await connectControl({ path: config.control.socket, clock: io.clock });
   try {
     const args = {
       ...(reason === undefined ? {} : { reason }),
+      ...(announce === undefined ? {} : { announcement: announce }),
       ...(program.length === 0 ? {} : { program }),
     };
     const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
