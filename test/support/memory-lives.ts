@@ -16,7 +16,7 @@ type Wire = Omit<MemoryNetworkOptions, "clock">;
 
 /** A server that lives several times. */
 export class MemoryLives {
-  clock = new ManualClock();
+  clock: ManualClock;
   disk = new MemoryStore();
   /** The other servers as they are now: after a crash there are new ones with the same names and scripts. */
   peers: ScriptedPeer[] = [];
@@ -29,12 +29,13 @@ export class MemoryLives {
   #gone: ScriptedPeer[] = [];
   #isFilled = false;
 
-  /** `wire` is how connections are: without delay unless told. */
-  constructor(config: TestConfig, options: Options, wire: Wire = {}) {
+  /** `wire` is how connections are: without delay unless told. `clock` is that of the first life. */
+  constructor(config: TestConfig, options: Options, wire: Wire = {}, clock = new ManualClock()) {
+    this.clock = clock;
     this.#config = config;
     this.#options = options;
     this.#wire = wire;
-    this.#network = new MemoryNetwork({ ...wire, clock: this.clock });
+    this.#network = new MemoryNetwork({ ...wire, clock });
   }
 
   get server(): TestServer {
