@@ -29,7 +29,7 @@ const options = z.strictObject({
   /** The subject of both; empty: none. */
   subject: z.string().max(200).default(""),
   /** How long before the end it is told again, beside at the beginning. */
-  repeat: z.array(duration("1m")).max(50).default([300_000, 60_000, 10_000]),
+  repeat: z.array(duration("1m")).max(50).prefault(["5m", "1m", "10s"]),
   /** Whether it is told again half way as well. */
   half_way: z.boolean().default(true),
   /** How many sessions are written to before other work has its turn. */
