@@ -262,7 +262,7 @@ export class OfflineMessages {
   /** Deletes what clients have, together what was acknowledged together. Never rejects. */
   async #deleteTaken(): Promise<void> {
     // Even a handful of acknowledgements is one write.
-    await undefined;
+    await Promise.resolve();
     while (this.#taken.length > 0) {
       const taken = this.#taken.splice(0);
       try {

@@ -3,8 +3,7 @@
 // fate; a crash in between says them again, which changes nothing for who has heard them.
 
 import { Jid } from "../../src/jid/jid.ts";
-import type { Key, ModuleApi, Value } from "../../src/module.ts";
-import type { Timer } from "../../src/util/clock.ts";
+import type { Key, ModuleApi, Timer, Value } from "../../src/module.ts";
 import { type Broadcaster, contactOf, seesUser } from "./broadcaster.ts";
 import { type Ledger, LIFE, TOLD } from "./ledger.ts";
 import { barePresence } from "./outbox.ts";

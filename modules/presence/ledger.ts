@@ -5,8 +5,7 @@
 // goodbyes.ts's matter.
 
 import type { Jid } from "../../src/jid/jid.ts";
-import type { Key, ModuleApi, Value } from "../../src/module.ts";
-import type { Timer } from "../../src/util/clock.ts";
+import type { Key, ModuleApi, Timer, Value } from "../../src/module.ts";
 
 /** How long changes are collected before they are written, in milliseconds; those after a pause hardly wait. */
 const WRITE_MS = 100;
