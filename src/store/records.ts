@@ -9,6 +9,17 @@ import type { Key, Value } from "./store.ts";
 
 /** Stands before the checksum; JSON as it is written here has none. */
 const SEAL = "\n";
+/** What is stored at a key cannot be read; what comes after it can. */
+export class CorruptRecordError extends MorendoError {
+  /** Undefined when not even that can be read. */
+  readonly key: Key | undefined;
+
+  constructor(key: Key | undefined, options: ErrorOptions) {
+    super("MORENDO_STORE_CORRUPT", "The store holds a value that is not JSON.", options);
+    this.key = key;
+  }
+}
+
 /** Begins a record with its key; no JSON text begins so. */
 const WITH_KEY = "K";
 
@@ -38,7 +49,9 @@ export function decodeValue(bytes: Buffer, record: string): Value {
 /** Returns key and value of a record found at `bytes`; throws `MORENDO_STORE_CORRUPT` for a damaged one. */
 export function decodeEntry(bytes: Buffer, record: string): readonly [Key, Value] {
   const text = unseal(bytes, record);
-  return text.startsWith(WITH_KEY) ? decodeWithKey(text) : [decodeKey(bytes), parse(text) as Value];
+  if (text.startsWith(WITH_KEY)) return decodeWithKey(text);
+  const key = decodeKey(bytes);
+  return [key, parse(text, key) as Value];
 }
 
 function seal(bytes: Buffer, text: string): string {
@@ -70,10 +83,10 @@ function isPair(pair: unknown): pair is readonly [Key, Value] {
   return Array.isArray(key) && key.every((part) => typeof part === "string" || typeof part === "number");
 }
 
-function parse(text: string): unknown {
+function parse(text: string, key?: Key): unknown {
   try {
     return JSON.parse(text);
   } catch (thrown) {
-    throw new MorendoError("MORENDO_STORE_CORRUPT", "The store holds a value that is not JSON.", { cause: thrown });
+    throw new CorruptRecordError(key, { cause: thrown });
   }
 }

@@ -5,6 +5,7 @@
 import { crc32 } from "node:zlib";
 import { parseStanza } from "../../stanza/parse-stanza.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
+import { CorruptRecordError } from "../../store/records.ts";
 import type { Key, Store, Value } from "../../store/store.ts";
 
 /** Where the entries are. */
@@ -90,11 +91,36 @@ export async function* readRecords(
 ): AsyncGenerator<{ readonly key: Key; readonly value: Value; readonly record: JournalRecord | DamagedRecord }> {
   const prefix = domain === undefined ? [] : [domain];
   let after: Key | undefined;
+  let count = PAGE;
   for (;;) {
-    const page = await store.range(JOURNAL, prefix, PAGE, after);
+    const page = await readPage(store, prefix, count, after);
+    if (page instanceof CorruptRecordError) {
+      // One by one up to the one that cannot be read, and on behind it.
+      if (count > 1) count = 1;
+      else if (page.key !== undefined) {
+        after = page.key;
+        count = PAGE;
+        yield { key: page.key, value: null, record: { key: page.key, why: page.message } };
+      }
+      continue;
+    }
     for (const [key, value] of page) yield { key, value, record: readRecord(key, value) };
-    if (page.length < PAGE) return;
+    if (page.length < count) return;
     after = page.at(-1)?.[0];
+  }
+}
+
+async function readPage(
+  store: Store,
+  prefix: Key,
+  count: number,
+  after: Key | undefined,
+): Promise<readonly (readonly [Key, Value])[] | CorruptRecordError> {
+  try {
+    return await store.range(JOURNAL, prefix, count, after);
+  } catch (thrown) {
+    if (thrown instanceof CorruptRecordError && thrown.key !== undefined) return thrown;
+    throw thrown;
   }
 }
 

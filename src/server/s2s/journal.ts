@@ -7,7 +7,8 @@ import type { Jid } from "../../jid/jid.ts";
 import { delayed } from "../../stanza/delay.ts";
 import { parseStanza } from "../../stanza/parse-stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
-import type { Store, Value, Write } from "../../store/store.ts";
+import { CorruptRecordError } from "../../store/records.ts";
+import type { Key, Store, Value, Write } from "../../store/store.ts";
 import type { Clock } from "../../util/clock.ts";
 import { asError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
@@ -254,7 +255,7 @@ export class Journal {
    */
   async read(entries: readonly JournalEntry[]): Promise<Owed[]> {
     const { store, fates, clock } = this.#options;
-    const values = await Promise.all(entries.map((entry) => store.get(JOURNAL, recordKey(placeOf(entry)))));
+    const values = await Promise.all(entries.map((entry) => readValue(store, recordKey(placeOf(entry)))));
     const now = clock.wallTime();
     const found: Owed[] = [];
     for (const [index, entry] of entries.entries()) {
@@ -398,6 +399,16 @@ export class Journal {
 
 function placeOf({ lane: { local, remote }, epoch, seq }: JournalEntry): Parameters<typeof recordKey>[0] {
   return { local, remote, epoch, seq };
+}
+
+/** Undefined for what cannot be read: it is set aside like what does not check. */
+async function readValue(store: Store, key: Key): Promise<Value | undefined> {
+  try {
+    return await store.get(JOURNAL, key);
+  } catch (thrown) {
+    if (thrown instanceof CorruptRecordError) return undefined;
+    throw thrown;
+  }
 }
 
 function writeOf({ entry, text }: Writing): Write {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { JOURNAL } from "../../../../src/server/s2s/journal-records.ts";
 import { MemoryStore } from "../../../../src/store/memory.ts";
+import { CorruptRecordError } from "../../../../src/store/records.ts";
+import type { Key, Value, Write } from "../../../../src/store/store.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import type { Logger } from "../../../../src/util/log.ts";
@@ -445,6 +447,21 @@ describe("the journal of s2s", function () {
       assert.equal((await store.range("s2s-journal-damaged", [])).length, 3);
     });
 
+    it("that not even the store can read are passed over, named and set aside", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      await stop(a);
+      const [, second] = await store.range(JOURNAL, []);
+      const broken = new TornStore(store, second?.[0] ?? []);
+      const errors: object[] = [];
+      const b = await peer();
+      const next = await nextLife({ store: broken, log: logOf(errors) });
+      await advanceUntil(clock, () => next.fates.length === 2, "the good ones are proved");
+      assert.deepEqual(ids(b), ["m0", "m2"]);
+      assert.equal(errors.length, 1);
+    });
+
     it("that are damaged while the server runs are found as well", async () => {
       away();
       const a = await side();
@@ -537,6 +554,40 @@ describe("the journal of s2s", function () {
     });
   });
 });
+
+/** A store in which one record of the journal is torn. */
+class TornStore extends MemoryStore {
+  #store: MemoryStore;
+  #torn: string;
+
+  constructor(store: MemoryStore, torn: Key) {
+    super();
+    this.#store = store;
+    this.#torn = JSON.stringify(torn);
+  }
+
+  override get(collection: string, key: Key): Promise<Value | undefined> {
+    return this.#store.get(collection, key);
+  }
+
+  override batch(writes: readonly Write[]): Promise<void> {
+    if (writes.some(({ op, key }) => op === "delete" && JSON.stringify(key) === this.#torn)) this.#torn = "";
+    return this.#store.batch(writes);
+  }
+
+  override async range(
+    collection: string,
+    prefix: Key,
+    limit?: number,
+    after?: Key,
+  ): Promise<readonly (readonly [Key, Value])[]> {
+    const entries = await this.#store.range(collection, prefix, limit, after);
+    for (const [key] of entries) {
+      if (JSON.stringify(key) === this.#torn) throw new CorruptRecordError(key, {});
+    }
+    return entries;
+  }
+}
 
 function logOf(errors: object[]): Logger {
   const log: Logger = {
