@@ -91,7 +91,7 @@ function readLines(
       endings.some((ending) => reading.name === current + ending),
       `${line} belongs to ${current} (${family.type})`,
     );
-    const identity = `${reading.name} ${JSON.stringify(Object.entries(reading.labels).sort())}`;
+    const identity = `${reading.name} ${JSON.stringify(Object.entries(reading.labels).toSorted(([one], [other]) => (one < other ? -1 : 1)))}`;
     assert.ok(!seen.has(identity), `${line} stands there once`);
     seen.add(identity);
     family.readings.push(reading);

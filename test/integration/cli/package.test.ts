@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { freePort } from "../../support/addresses.ts";
 import { ServerProcess } from "../../support/child.ts";
 import { folderWithConfig } from "./command.ts";
 
@@ -79,17 +80,21 @@ describe("the packed package", function () {
     }
   });
 
-  it("starts, and ends with exit code 0 at SIGTERM", async () => {
+  it("starts, shows its page, and ends with exit code 0 at SIGTERM", async () => {
     const made = folderWithConfig();
+    const place = `127.0.0.1:${await freePort()}`;
     data = made.folder;
     const server = new ServerProcess("morendo", made.folder, ["npx", "morendo", "start", "--config", made.config], {
       cwd: folder,
+      env: { MORENDO_HTTP__LISTEN: place },
     });
     let pid = 0;
     try {
       await server.until(() => server.log.includes("listening  "), "word that it listens");
       await server.until(() => server.log.includes("admin@localhost"), "first account");
       pid = Number(/\(pid (\d+)\)/.exec(server.log)?.[1]);
+      const page = await fetch(`http://${place}/`, { headers: { connection: "close" } });
+      assert.match(await page.text(), /<title>Morendo<\/title>/);
       // npx itself would die of the signal and leave the server behind; it ends with the server's exit code, though.
       process.kill(pid, "SIGTERM");
       const { code } = await server.exited;
