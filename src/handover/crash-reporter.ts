@@ -13,7 +13,9 @@ interface Reporter {
   stop(): void;
 }
 
-// Runs in the successor, in a program that may be anything: plain JavaScript, no imports of ours, must not throw.
+// Runs in the successor, before the program, which may be anything: plain JavaScript, no imports of ours, must not throw. It
+// listens to the process itself because nobody else is there yet who could. When the predecessor cannot be told, the exit of the
+// process is another occasion to try; Node says on standard error what went wrong in any case.
 const SOURCE = `
 import { writeSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
@@ -27,7 +29,8 @@ if (isMainThread) {
   const say = (why) => {
     if (said) return;
     said = true;
-    try { writeSync(fd, JSON.stringify({ type: "failed", why: String(why).slice(0, 8000), stderr: tail }) + "\\n"); } catch {}
+    try { writeSync(fd, JSON.stringify({ type: "failed", why: String(why).slice(0, 8000), stderr: tail }) + "\\n"); }
+    catch { said = false; }
   };
   const onError = (error) => say(error && error.stack || error);
   const onExit = (code) => { if (code !== 0) say("it ended with exit code " + code); };

@@ -66,7 +66,7 @@ export class Reloading {
    * goes down or hands itself over.
    */
   run(next: Config): Promise<ReloadResult> {
-    const result = this.#queue.then(() => this.#run(next));
+    const result = this.#afterOthers(next);
     this.#queue = result.catch(() => undefined);
     return result;
   }
@@ -74,6 +74,11 @@ export class Reloading {
   /** Resolves when no reload is under way. */
   async idle(): Promise<void> {
     await this.#queue;
+  }
+
+  async #afterOthers(next: Config): Promise<ReloadResult> {
+    await this.#queue;
+    return await this.#run(next);
   }
 
   async #run(next: Config): Promise<ReloadResult> {

@@ -5,7 +5,14 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import type { DrainReport } from "../../../src/shutdown/report.ts";
 import type { ServerProcess } from "../../support/child.ts";
+import { skip } from "../../support/skip.ts";
+import { waitUntil } from "../../support/wire.ts";
 import { folderWithConfig, morendo, startServer } from "./command.ts";
+
+/** How many Unix sockets in `folder` are open, those included that wait to be taken in. */
+function openSockets(folder: string): number {
+  return readFileSync("/proc/net/unix", "utf8").split(`${folder}/`).length - 1;
+}
 
 describe("morendo start", function () {
   this.timeout(120_000);
@@ -153,11 +160,14 @@ describe("morendo start", function () {
     ({ folder } = folderWithConfig());
   });
 
-  it("exits with 137 from stop when the server is killed before it reports", async () => {
+  it("exits with 137 from stop when the server is killed before it reports", async function () {
+    if (process.platform !== "linux") skip(this, "only Linux tells which sockets are open");
     server = await startServer(folder);
     server.signal("SIGSTOP");
+    const connections = openSockets(join(folder, "data"));
     const stopping = morendo(folder, ["stop"]);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    // It is taken in by the kernel, and waits there for the server.
+    await waitUntil(() => openSockets(join(folder, "data")) > connections, "the command at the control socket");
     server.signal("SIGKILL");
     const stopped = await stopping;
     assert.equal(stopped.code, 137);

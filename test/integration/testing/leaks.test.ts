@@ -12,6 +12,7 @@ import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { startServer } from "../../../src/testing/start-server.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { silentLog } from "../../../src/util/log.ts";
+import { skip } from "../../support/skip.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../support/temporary-folder.ts";
 
 type End = () => unknown;
@@ -146,7 +147,7 @@ describe("the leak check", () => {
 
   for (const [what, kind, pattern, plant, isHere = true] of plants) {
     it(`finds ${what}, and is content once it is gone`, async function () {
-      if (!isHere) this.skip();
+      if (!isHere) skip(this, "only Linux tells what a process has open");
       const stock = takeStock();
       const end = await plant();
       await assert.rejects(assertNothingLeft({ leftovers: () => stock.leftovers() }, { graceMs: 50 }), (thrown) => {
@@ -245,7 +246,7 @@ describe("the watch over one server", () => {
   });
 
   it("names an open file in the server's folder, and none elsewhere", function () {
-    if (process.platform !== "linux") this.skip();
+    if (process.platform !== "linux") skip(this, "only Linux tells what a process has open");
     const file = join(folder.path, "store");
     const fds = [openSync(file, "w"), openSync("/etc/hostname", "r")];
     assert.deepEqual(

@@ -6,6 +6,7 @@ import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../src/testing/memory-network.ts";
 import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { startServer } from "../../../src/testing/start-server.ts";
+import { skip } from "../../support/skip.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
 describe("a server in a test", () => {
@@ -112,7 +113,7 @@ describe("a server in a test", () => {
   });
 
   it("fails the test when something of it is left", async function () {
-    if (process.platform !== "linux") this.skip();
+    if (process.platform !== "linux") skip(this, "only Linux tells what a process has open");
     const folder = await temporaryFolder();
     const forgotten = join(folder.path, "forgotten.txt");
     let fd = 0;
