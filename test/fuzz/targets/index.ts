@@ -6,9 +6,10 @@ import { control } from "./control.ts";
 import { dns } from "./dns.ts";
 import { handover } from "./handover.ts";
 import { jid } from "./jid.ts";
+import { forms, http } from "./operators.ts";
 import { imports, records, reports } from "./records.ts";
 import { certificates, sasl } from "./sasl.ts";
-import { acks, sessionState } from "./session-state.ts";
+import { acks, journal, sessionState } from "./session-state.ts";
 import { stanza } from "./stanza.ts";
 import { xml } from "./xml.ts";
 
@@ -22,9 +23,12 @@ export const TARGETS: readonly Target[] = [
   handover,
   sessionState,
   acks,
+  journal,
   records,
   reports,
   imports,
   config,
   dns,
+  forms,
+  http,
 ];

@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { readSnapshot } from "../../../src/server/c2s/session-snapshot.ts";
+import { isDamaged, readRecord, recordValue, stanzaOf } from "../../../src/server/s2s/journal-records.ts";
+import type { Key, Value } from "../../../src/store/store.ts";
 import { AckWindow, parseH } from "../../../src/stream/acks.ts";
 import { codeOf } from "../../../src/util/errors.ts";
 import type { Target } from "../harness/target.ts";
@@ -122,5 +124,51 @@ export const acks: Target = {
       } else assert.deepEqual(taken, []);
       assert.deepEqual([window.sent, window.proved, window.pending], [sent, proved, sent - proved]);
     }
+  },
+};
+
+/** Records of the journal for other servers: the key in JSON, a line, the value in JSON. */
+export const journal: Target = {
+  name: "journal",
+  seeds: [
+    `["b.test","a.test",1,2]\n${JSON.stringify(recordValue({ remote: "b.test", local: "a.test", epoch: 1, seq: 2 }, { at: 1, until: 2 }, "<message from='x@a.test' to='y@b.test' id='1'/>"))}`,
+    '["b.test","a.test",1,-2]\n{}',
+  ],
+  words: [
+    "[",
+    "]",
+    ",",
+    '"b.test"',
+    '"a.test"',
+    "null",
+    "1e99",
+    '"v":1',
+    '"v":2',
+    '"sum":',
+    '"xml":""',
+    '"at":-1',
+    '"until":',
+    "to='z@b.test'",
+    "from='x@evil.test'",
+  ],
+  run(input) {
+    const [keyText = "", ...rest] = input.toString().split("\n");
+    let key: unknown;
+    let value: Value;
+    try {
+      key = JSON.parse(keyText);
+      value = JSON.parse(rest.join("\n")) as Value;
+    } catch {
+      return;
+    }
+    if (!Array.isArray(key) || !key.every((part) => typeof part === "string" || typeof part === "number")) return;
+    const record = readRecord(key as Key, value);
+    if (isDamaged(record)) {
+      assert.notEqual(record.why, "");
+      return;
+    }
+    assert.deepEqual(recordValue(record, record, record.xml), value, "another record when it is written again");
+    const stanza = stanzaOf(record);
+    if (stanza !== undefined) assert.deepEqual([stanza.from.domain, stanza.to?.domain], [record.local, record.remote]);
   },
 };
