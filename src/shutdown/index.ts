@@ -70,6 +70,8 @@ export { describeCount, logProgress, type ProgressLogOptions } from "./progress-
 export { showProgress, type TerminalOptions } from "./progress-terminal.ts";
 export {
   type CancelReport,
+  type DelayCut,
+  type DelayReport,
   type DrainReport,
   describeReport,
   type ParticipantReport,
