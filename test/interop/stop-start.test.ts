@@ -191,6 +191,16 @@ describe("a stop and a start", function () {
       assert.deepEqual(seen(), ["gone"]);
     });
 
+    it("hears after a crash and a start, once, that the user is gone", async () => {
+      await open("keep");
+      running.process.signal("SIGKILL");
+      await running.process.exited;
+      await start();
+      await sees("gone");
+      await stop();
+      assert.deepEqual(seen(), ["gone"]);
+    });
+
     it("does not hear of a session again after a crash, and nobody can resume it", async () => {
       const juliet = await open("end");
       await stop();
