@@ -122,7 +122,11 @@ function serverFamilies(server: MeasuredServer, maxDomains: number): Family[] {
     },
     gauge("morendo_s2s_owed_stanzas", "Stanzas for other domains that have no fate yet.", s2s.queued),
     gauge("morendo_s2s_journal_stanzas", "Stanzas that wait on the disk for other domains.", journal?.waiting ?? 0),
-    gauge("morendo_s2s_journal_characters", "The size of what waits on the disk for other domains.", journal?.size ?? 0),
+    gauge(
+      "morendo_s2s_journal_characters",
+      "The size of what waits on the disk for other domains.",
+      journal?.size ?? 0,
+    ),
   ];
   if (maxDomains === 0) return families;
   const owed = new Map<string, number>();
