@@ -27,6 +27,8 @@ const DELAY: FormField = {
     { value: "300", label: "5 minutes" },
   ],
 };
+/** A restart has no gap, and so no delay: the field is there because clients of XEP-0133 expect it. */
+const NO_DELAY: FormField = { ...DELAY, options: DELAY.options?.slice(0, 1) ?? [] };
 const ANNOUNCEMENT: FormField = { name: "announcement", type: "text-multi", label: "What users are told" };
 const REASON: FormField = { name: "reason", type: "text-single", label: "The reason, for users and for the report" };
 
@@ -59,7 +61,7 @@ export const lifeCycleCommands: readonly AdminCommand[] = [
     node: standard("restart"),
     name: "Restart Service",
     needs: ["restart"],
-    form: standardForm("Restarting the service", [DELAY, ANNOUNCEMENT]),
+    form: standardForm("Restarting the service", [NO_DELAY, ANNOUNCEMENT]),
     run: (admin, values) => restart(admin, scheduleOf(values)),
   },
   {
@@ -98,7 +100,22 @@ export const lifeCycleCommands: readonly AdminCommand[] = [
       if (admin.state !== "running") return new StanzaError("unexpected-request", `the service is ${admin.state}`);
       const mode = values.text("mode");
       const args = { ...reasonOf(values), ...(mode === "" ? {} : { mode }) };
-      return { ...done("The service is being suspended."), afterwards: () => suspend(admin, args) };
+      return { ...done("The service is being suspended."), afterwards: () => suspend(admin, "suspend", args) };
+    },
+  },
+  {
+    node: own("evacuate"),
+    name: "Evacuate the Service",
+    needs: ["evacuate"],
+    form: ownForm("Letting all but administrators leave", [
+      { name: "to", type: "text-single", label: "The server to send them to, as host or host:port" },
+      REASON,
+    ]),
+    run(admin, values) {
+      if (admin.state !== "running") return new StanzaError("unexpected-request", `the service is ${admin.state}`);
+      const to = values.text("to");
+      const args = { ...reasonOf(values), ...(to === "" ? {} : { to }) };
+      return { ...done("Users are asked to leave."), afterwards: () => suspend(admin, "evacuate", args) };
     },
   },
   {
@@ -168,14 +185,15 @@ async function restart(admin: Admin, args: object): Promise<CommandAnswer> {
 }
 
 /** Nobody can be answered while the service holds; that it does not is told by a message. */
-async function suspend(admin: Admin, args: object): Promise<void> {
-  const result = await admin.ask("suspend", args);
+async function suspend(admin: Admin, operation: "suspend" | "evacuate", args: object): Promise<void> {
+  const result = await admin.ask(operation, args);
+  const problem = `The service was not ${operation === "suspend" ? "suspended" : "evacuated"}`;
   if (result instanceof StanzaError) {
-    admin.tell(`The service was not suspended: ${result.text ?? result.condition}`);
+    admin.tell(`${problem}: ${result.text ?? result.condition}`);
     return;
   }
   const outcome = suspended.parse(result);
-  if (!outcome.suspended) admin.tell(`The service was not suspended: ${outcome.why}`);
+  if (!outcome.suspended) admin.tell(`${problem}: ${outcome.why}`);
 }
 
 /** Those who could not take back what they had done. */

@@ -18,6 +18,7 @@ const EVERYTHING = [
   "suspend",
   "resume",
   "reload",
+  "evacuate",
   "announce",
   "session.list",
   "session.end",
@@ -279,6 +280,19 @@ describe("admin", () => {
     assert.deepEqual(host.performed[0]?.args, { mode: "refuse", reason: "a move" });
     host.state = "suspended";
     assert.match(await run(`${OWN}suspend`, {}), /<unexpected-request /);
+  });
+
+  it("evacuates", async () => {
+    host.outcome = () => ok({ suspended: true, outcome: "suspended" });
+    const answer = await run(`${OWN}evacuate`, { to: "b.test:5222" });
+    assert.match(answer, /completed"><note type="info">Users are asked to leave/);
+    assert.doesNotMatch(answer, /<message/);
+    assert.deepEqual(host.performed[0], { who: "admin@a.test", name: "evacuate", args: { to: "b.test:5222" } });
+  });
+
+  it("does not take a delay for a restart, which has no gap", async () => {
+    assert.match(await run(`${ADMIN}restart`, { delay: "30" }), /<bad-payload /);
+    assert.deepEqual(host.performed, []);
   });
 
   it("resumes", async () => {

@@ -289,6 +289,21 @@ for (const way of WAYS) {
         await scene.comeBack();
       });
 
+      can("evacuate", "lets everybody leave, keeps others out, and resumes", async () => {
+        const { romeo, peer, states } = stage.scene;
+        const seen = peer.stanzas.length;
+        const [, { streamError, closingTag }] = await Promise.all([ask("evacuate"), romeo.ended]);
+        assert.deepEqual({ streamError, closingTag }, { streamError: "resource-constraint", closingTag: true });
+        await peer.until(() => presenceOfRomeo(stage.scene, seen).length > 0, "that Romeo has gone");
+        assert.deepEqual(presenceOfRomeo(stage.scene, seen), ["unavailable"]);
+        await waitUntil(() => states.at(-1) === "suspended", "the server to be suspended");
+        assert.equal(await login("juliet"), "refused");
+        await ask("resume");
+        await waitUntil(() => states.at(-1) === "running", "the server to run");
+        assert.equal(await login("juliet"), "in");
+        await stage.scene.comeBack();
+      });
+
       can("delay", "stops after a delay that is announced, and at once when nobody is left", async () => {
         const { romeo, peer } = stage.scene;
         const seen = peer.stanzas.length;

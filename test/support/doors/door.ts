@@ -55,6 +55,7 @@ const COMMANDS: Readonly<Record<string, (args: Readonly<Record<string, string>>)
   cancel: () => ["cancel"],
   restart: () => ["restart"],
   suspend: ({ mode = "hold" }) => ["suspend", "--mode", mode],
+  evacuate: () => ["evacuate"],
   resume: () => ["resume"],
   reload: () => ["reload"],
   announce: ({ text = "" }) => ["announce", text],
@@ -139,6 +140,7 @@ const AD_HOC: Readonly<
   restart: [`${ADMIN}restart`, () => ({})],
   cancel: [`${OWN}cancel`, () => ({})],
   suspend: [`${OWN}suspend`, ({ mode = "hold" }) => ({ mode })],
+  evacuate: [`${OWN}evacuate`, () => ({})],
   resume: [`${OWN}resume`, () => ({})],
   reload: [`${OWN}reload`, () => ({})],
   announce: [`${ADMIN}announce`, ({ text = "" }) => ({ announcement: text })],
@@ -151,21 +153,26 @@ const AD_HOC: Readonly<
   "user.remove": [`${ADMIN}delete-user`, ({ jid = "" }) => ({ accountjids: jid })],
 };
 
-/** Ad-hoc commands of somebody who logs in for each and sends no presence. */
+/**
+ * Ad-hoc commands of somebody who logs in for each and sends no presence. Nobody can log in while the server is evacuated: who
+ * has asked for that stays.
+ */
 export function adHoc(username = "admin"): Door {
+  let kept: RawClient | undefined;
   return {
     name: "an ad-hoc command",
     trigger: "ad-hoc command",
     lacks: () => undefined,
     async ask(scene, { operation, args = {} }) {
       const [node, fieldsOf] = AD_HOC[operation] ?? [`${OWN}${operation}`, () => ({})];
-      const client = scene.client({ username, resource: "door" });
-      await client.login();
+      const client = kept ?? scene.client({ username, resource: "door" });
+      if (kept === undefined) await client.login();
+      kept = operation === "evacuate" ? client : undefined;
       try {
         const texts = Object.fromEntries(Object.entries(args).map(([name, value]) => [name, String(value)]));
         return await runCommand(client, node, fieldsOf(texts));
       } finally {
-        client.destroy();
+        if (kept === undefined) client.destroy();
       }
     },
   };

@@ -9,13 +9,13 @@ import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 import { asError } from "../../../src/util/errors.ts";
 import type { Answer, Wish } from "./door.ts";
-import { CONTACT, type Scene } from "./scene.ts";
+import { CONTACT, presenceOfRomeo, type Scene } from "./scene.ts";
 
 /** A server in this process. */
 export class EmbeddedScene implements Scene {
   readonly running: TestServer;
   readonly peer: ScriptedPeer;
-  readonly romeo: RawClient;
+  romeo: RawClient;
   readonly states: string[];
 
   private constructor(running: TestServer, peer: ScriptedPeer, romeo: RawClient) {
@@ -46,6 +46,16 @@ export class EmbeddedScene implements Scene {
       await peer.stop();
       throw thrown;
     }
+  }
+
+  /** Romeo is there again. */
+  async comeBack(): Promise<void> {
+    const seen = this.peer.stanzas.length;
+    this.romeo = await this.running.login("romeo", "balcony");
+    this.romeo.presence();
+    this.states.splice(0, this.states.length, this.running.status.state);
+    const isThere = (): boolean => presenceOfRomeo(this, seen).includes("available");
+    await this.peer.until(isThere, "Romeo's presence");
   }
 
   client(options: Partial<RawClientOptions> = {}): RawClient {
@@ -99,6 +109,10 @@ export class EmbeddedScene implements Scene {
       }
       case "suspend": {
         const result = await server.suspend({ ...request, mode: args.mode === "refuse" ? "refuse" : "hold" });
+        return result.suspended ? done() : { done: false, why: result.why ?? "" };
+      }
+      case "evacuate": {
+        const result = await server.evacuate({ ...request, pace: 100, timeoutMs: 10_000, onTimeout: "stay" });
         return result.suspended ? done() : { done: false, why: result.why ?? "" };
       }
       case "resume": {

@@ -87,7 +87,8 @@ export class ProcessScene implements Scene {
 
   /** After a restart: everybody is there again, with the process that serves now. */
   async comeBack(): Promise<void> {
-    this.#successor = (await this.status())?.pid;
+    const { pid } = (await this.status()) ?? {};
+    if (pid !== this.generations.process.pid) this.#successor = pid;
     this.romeo = this.client({ username: "romeo", resource: "balcony" });
     this.states.length = 0;
     await this.#enter();
@@ -110,7 +111,7 @@ export class ProcessScene implements Scene {
     const client = await connectControl({ path, clock: systemClock });
     this.#watch = client;
     const seen = (event: string, data: unknown): void => {
-      if (event === "state") this.states.push((data as { readonly state: string }).state);
+      if (event === "state" && this.#watch === client) this.states.push((data as { readonly state: string }).state);
     };
     // It ends with the server, in whatever way.
     client.request("watch", {}, seen).catch(() => undefined);

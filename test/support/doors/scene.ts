@@ -13,6 +13,8 @@ export interface Scene {
   readonly peer: ScriptedPeer;
   /** The states since the scene began, in order. */
   readonly states: readonly string[];
+  /** Romeo, who had to go, is there again, and the states begin anew. */
+  comeBack(): Promise<void>;
   client(options?: Partial<RawClientOptions>): RawClient;
   status(): Promise<ServerStatus | undefined>;
   /** The report of the last run, once it is there. */
