@@ -15,8 +15,8 @@ import type { Session } from "./session.ts";
 export interface EvacuateWish extends ResumeRequest {
   /** Where they are sent, as `host` or `host:port`; without it they are only asked to leave. */
   readonly to?: string | undefined;
-  /** How many sessions a second. */
-  readonly pace: number;
+  /** How many sessions a second; `DEFAULT_PACE` unless given. */
+  readonly pace?: number;
   readonly timeoutMs: number;
   readonly onTimeout: SuspendRequest["onTimeout"];
 }
