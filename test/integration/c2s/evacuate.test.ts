@@ -79,12 +79,12 @@ describe("an evacuation", function () {
   it("says who is left when time is over, and goes back if it is to", async () => {
     await using server = await startServer(CONFIG);
     await users(server, 3);
-    const stayed = await server.server.evacuate({ ...WISH, pace: 0.001, timeoutMs: 700 });
+    const stayed = await server.server.evacuate({ ...WISH, pace: 0.001, timeoutMs: 3_000 });
     assert.equal(stayed.outcome, "late");
     assert.deepEqual(stayed.late, ["evacuation"]);
     assert.equal(stayed.left.count, 2);
     await server.server.resume({ reason: "again", trigger: "test" });
-    const back = await server.server.evacuate({ ...WISH, pace: 0.001, timeoutMs: 700, onTimeout: "back" });
+    const back = await server.server.evacuate({ ...WISH, pace: 0.001, timeoutMs: 1_000, onTimeout: "back" });
     assert.equal(back.outcome, "timed-out");
     assert.equal(server.status.state, "running");
     await server.login("juliet", "again");
