@@ -33,6 +33,8 @@ const TONES = {
 
 /** How many clients there were when the run began, as far as this page has seen. */
 let clientsBefore = 0;
+/** The time there was for all of the run, as far as this page has seen. */
+let budgetBefore = 0;
 
 /** Draws a snapshot. */
 export function draw(snapshot) {
@@ -72,7 +74,9 @@ function about({ at, status, request }) {
 function drawBudget({ remainingMs, budgetMs, progress, status }) {
   const isRunning = remainingMs !== undefined;
   const left = isRunning ? remainingMs : status.state === "stopped" ? 0 : budgetMs;
-  const whole = Math.max(budgetMs, left);
+  // An announced time comes on top of the budget.
+  budgetBefore = isRunning ? Math.max(budgetBefore, budgetMs, left) : budgetMs;
+  const whole = budgetBefore;
   share($("budget-bar").firstElementChild, left / whole);
   $("budget-bar").setAttribute("aria-label", `${span(left)} of ${span(whole)} left`);
   if (isRunning) {
