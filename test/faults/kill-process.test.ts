@@ -88,7 +88,7 @@ describe("Processes that are killed at any instant", function () {
     const begin = async (): Promise<Clients> => {
       const running = start();
       server = running;
-      await running.process.listening(running.address, [PORTS.c2sTls]);
+      await running.process.until(() => accepts(running.address, PORTS.c2sTls), "listener", 120_000);
       return { client: (options = {}) => clientOf(running.address, options) };
     };
     try {
