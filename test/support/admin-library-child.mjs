@@ -11,6 +11,8 @@ const [host, port, domain, username, password] = process.argv.slice(2);
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const xmpp = client({ service: `xmpp://${host}:${port}`, domain, username, password, resource: "admin" });
 xmpp.reconnect.stop();
+// Two seconds unless told, which a loaded machine does not keep.
+xmpp.timeout = 30_000;
 let streamError = null;
 xmpp.on("error", (error) => {
   streamError = error.condition ?? error.message;

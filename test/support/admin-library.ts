@@ -71,7 +71,7 @@ export class AdminLibrary {
         ? spawn(PYTHON, [PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] })
         : spawn(process.execPath, [NODE_CHILD, ...args], {
             env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate },
-            stdio: ["pipe", "pipe", "ignore"],
+            stdio: ["pipe", "pipe", "inherit"],
           });
     const library = new AdminLibrary(child);
     await library.next((said) => said.online !== undefined);
