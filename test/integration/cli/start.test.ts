@@ -107,6 +107,21 @@ describe("morendo start", function () {
     assert.equal((await morendo(folder, ["status"])).code, 0);
   });
 
+  it("refuses a data folder that another one has, by whatever control socket that is asked", async () => {
+    server = await startServer(folder);
+    process.env.MORENDO_CONTROL__SOCKET = join(folder, "other.sock");
+    try {
+      for (const command of [["start"], ["user", "list"]]) {
+        const { code, stderr } = await morendo(folder, command);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, new RegExp(`data is in use by another Morendo \\(pid ${server.pid}\\)`));
+      }
+    } finally {
+      delete process.env.MORENDO_CONTROL__SOCKET;
+    }
+    assert.ok(!existsSync(join(folder, "other.sock")));
+  });
+
   it("takes the place of one that was killed", async () => {
     server = await startServer(folder);
     server.signal("SIGKILL");

@@ -21,8 +21,8 @@ interface Manifest {
 
 /** Mocha brings a reader of YAML along for its own configuration. */
 function readYaml(text: string): Manifest[] {
-  const require = createRequire(createRequire(import.meta.url).resolve("mocha"));
-  const yaml = require("js-yaml") as { loadAll(text: string): Manifest[] };
+  const fromMocha = createRequire(createRequire(import.meta.url).resolve("mocha"));
+  const yaml = fromMocha("js-yaml") as { loadAll(text: string): Manifest[] };
   return yaml.loadAll(text);
 }
 
