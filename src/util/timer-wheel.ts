@@ -46,11 +46,12 @@ export class TimerWheel {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    for (const bucket of [...this.#buckets.values()]) {
-      for (const slot of [...bucket]) {
-        this.#remove(slot);
-        this.#place(slot);
-      }
+    // Placing them changes what would be gone through.
+    const slots: Slot[] = [];
+    for (const bucket of this.#buckets.values()) slots.push(...bucket);
+    for (const slot of slots) {
+      this.#remove(slot);
+      this.#place(slot);
     }
   }
 

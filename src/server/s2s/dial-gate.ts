@@ -26,7 +26,7 @@ export class DialGate {
   /** Another cap from now on; who is in stays in. */
   set max(max: number) {
     this.#max = max;
-    for (const go of [...this.#waiting]) go();
+    for (const go of this.#waiting) go();
   }
 
   /** Waits for a place and returns the function that gives it up; undefined when `signal` aborts first. */
@@ -57,7 +57,7 @@ export class DialGate {
   /** Goes on after `hold`. */
   release(): void {
     this.#isHeld = false;
-    for (const go of [...this.#waiting]) go();
+    for (const go of this.#waiting) go();
   }
 
   #hasRoom(): boolean {
