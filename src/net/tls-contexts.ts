@@ -147,10 +147,9 @@ async function readAll(options: TlsContextsOptions): Promise<Contexts> {
 }
 
 async function readHost(host: HostCertificate, roots: string[], options: TlsContextsOptions): Promise<HostContexts> {
-  const [certificatePem, keyPem] = await Promise.all([
-    readPem(host.certificate, `the certificate of ${host.name}`),
-    readPem(host.key, `the private key of ${host.name}`),
-  ]);
+  // One after the other: which of two problems is told must not depend on which file is read faster.
+  const certificatePem = await readPem(host.certificate, `the certificate of ${host.name}`);
+  const keyPem = await readPem(host.key, `the private key of ${host.name}`);
   const certificate = parseCertificate(certificatePem, host.certificate, `the certificate of ${host.name}`);
   const key = parseKey(keyPem, host);
   if (!certificate.checkPrivateKey(key)) {
