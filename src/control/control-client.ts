@@ -3,8 +3,8 @@
 import { connect, type Socket } from "node:net";
 import type { Clock, Timer } from "../util/clock.ts";
 import { codeOf, MorendoError } from "../util/errors.ts";
-import { checkOwner } from "./socket-path.ts";
 import { LineReader, MAX_RESPONSE_LENGTH, parseObject } from "./protocol.ts";
+import { checkOwner } from "./socket-path.ts";
 
 /** How to reach the server. */
 export interface ControlClientOptions {
