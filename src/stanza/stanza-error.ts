@@ -50,12 +50,7 @@ export class StanzaError {
   readonly text: string | undefined;
   readonly detail: ErrorDetail | undefined;
 
-  constructor(
-    condition: ErrorCondition,
-    text?: string,
-    type: ErrorType = CONDITIONS[condition],
-    detail: ErrorDetail | undefined = undefined,
-  ) {
+  constructor(condition: ErrorCondition, text?: string, type: ErrorType = CONDITIONS[condition], detail?: ErrorDetail) {
     this.condition = condition;
     this.type = type;
     this.text = text;
