@@ -18,12 +18,14 @@ export interface RestarterOptions {
   readonly controlPath: string;
   /** Resolves when the successor's control socket is there. */
   replaced(): Promise<void>;
+  /** Removes what else a successor has left that was killed. Never rejects. */
+  sweep(): Promise<void>;
   readonly systemd: Pick<Systemd, "whyNotRestart" | "goesOn" | "passedOn">;
   readonly log: Logger;
 }
 
 /** Returns the way to restart. */
-export function restarter({ server, command, controlPath, log, systemd, replaced }: RestarterOptions): Restart {
+export function restarter({ server, command, controlPath, log, systemd, replaced, sweep }: RestarterOptions): Restart {
   return async ({ program: [file, ...args] = [], ...request }) => {
     const refusal = await systemd.whyNotRestart();
     if (refusal !== undefined) {
@@ -40,7 +42,7 @@ export function restarter({ server, command, controlPath, log, systemd, replaced
       await replaced();
     } else {
       systemd.goesOn(outcome.why);
-      await tidyUp(outcome, controlPath, log);
+      await Promise.all([tidyUp(outcome, controlPath, log), sweep()]);
     }
     return outcome;
   };

@@ -33,10 +33,14 @@ export interface DataLockOptions {
 
 /** A data folder that is in use by this process. */
 export class DataLock {
+  #options: DataLockOptions;
+  #name: string;
   #server: Server;
   #folder: FileHandle;
 
-  private constructor(server: Server, folder: FileHandle) {
+  private constructor(options: DataLockOptions, name: string, server: Server, folder: FileHandle) {
+    this.#options = options;
+    this.#name = name;
     this.#server = server;
     this.#folder = folder;
   }
@@ -59,10 +63,10 @@ export class DataLock {
       log.warn({ err: asError(thrown), data }, "nothing keeps a second server out of the data folder");
       return undefined;
     }
-    const lock = new DataLock(server, folder);
+    const lock = new DataLock(options, name, server, folder);
     try {
       for (let left = patienceMs; !isSuccessor; left -= LOOK_MS) {
-        const owner = await lock.#otherOwner(name, options);
+        const owner = await lock.#otherOwner();
         if (owner === undefined) break;
         if (left <= 0) {
           const message = `the data folder ${data} is in use by another Morendo${owner === "" ? "" : ` (pid ${owner})`}`;
@@ -77,6 +81,21 @@ export class DataLock {
     return lock;
   }
 
+  /** Removes what other processes have left that were killed: at a restart nobody else looks. Never rejects. */
+  async sweep(): Promise<void> {
+    const { clock, log } = this.#options;
+    // A process that is being killed may still answer.
+    await clock.sleep(LOOK_MS);
+    try {
+      await this.#otherOwner();
+    } catch (thrown) {
+      log.warn(
+        { err: asError(thrown) },
+        "what a process that was killed has left in the data folder could not be removed",
+      );
+    }
+  }
+
   /** Lets go of the folder. */
   async release(): Promise<void> {
     // Closing removes the socket, which is found by way of the folder.
@@ -88,16 +107,19 @@ export class DataLock {
    * Returns the number of another process that has the folder, empty when it does not say, and removes what dead ones have
    * left. Ours is there before we look, so that of two that begin at the same time at least one sees the other.
    */
-  async #otherOwner(own: string, { data, clock }: DataLockOptions): Promise<string | undefined> {
+  async #otherOwner(): Promise<string | undefined> {
+    const { data, clock } = this.#options;
+    let owner: string | undefined;
     for (const name of await readdir(join(data, FOLDER))) {
-      if (name === own || !NAME.test(name)) continue;
-      const owner = await askOwner(inside(this.#folder, data, name), clock);
-      if (owner !== undefined) return owner;
+      if (name === this.#name || !NAME.test(name)) continue;
+      const found = await askOwner(inside(this.#folder, data, name), clock);
+      owner ??= found;
+      if (found !== undefined) continue;
       await unlink(join(data, FOLDER, name)).catch((thrown: unknown) => {
         if (codeOf(thrown) !== "ENOENT") throw thrown;
       });
     }
-    return undefined;
+    return owner;
   }
 }
 

@@ -1,6 +1,7 @@
 // A line of real Morendo processes, each the successor of the one before: their folder, configuration and program, which a
 // test changes before a restart; `morendo restart` as an operator calls it; and what there is of them at any time. Ends all of them.
 
+import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
@@ -169,10 +170,20 @@ export class Generations {
     }
   }
 
-  /** The files in the folder, without the store's. */
+  /** The files in the folder, without the store's; the locks of processes have names of their own each. */
   get files(): readonly string[] {
     const all = readdirSync(this.folder, { recursive: true, encoding: "utf8" });
-    return all.filter((name) => !name.startsWith("data/store/")).sort();
+    return all
+      .filter((name) => !name.startsWith("data/store/"))
+      .map((name) => name.replace(/^data\/locks\/.*/, "data/locks/*"))
+      .sort();
+  }
+
+  /** Fails unless the files are these, soon: what a killed process has left is removed when its end has been noticed. */
+  async haveFiles(expected: readonly string[], told: string): Promise<void> {
+    const limit = performance.now() + 20_000;
+    while (this.files.join() !== expected.join() && performance.now() < limit) await sleep(20);
+    assert.deepEqual(this.files, expected, told);
   }
 
   /** Makes a client of `a.test` unless told otherwise. */

@@ -107,6 +107,7 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
     reportFile: join(config.data, WATCHDOG_FILE),
   });
   const { clock, random } = io;
+  let lock: DataLock | undefined;
   const { inheritance, listeners: inherited, spawnSuccessor, command } = generation;
   const operations = new Operations({ table: () => operationTable({ server, users, restart, reload }), log });
   const rights = new Rights(config.admin);
@@ -154,6 +155,7 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
       http.passOn();
       return control.replaced();
     },
+    sweep: async () => await lock?.sweep(),
   });
   const users = new UserAdmin({ accounts: accountsPort(() => server), hosts: config.hosts.map(({ name }) => name) });
   const control = new ControlServer({
@@ -165,7 +167,6 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
   const http = new HttpServer({ config: server.config, server, operations, inherited, clock, random, log });
   // While there is a predecessor, it is the one who answers.
   await (inheritance === undefined ? control.start() : control.prepare());
-  let lock: DataLock | undefined;
   try {
     lock = await DataLock.take({ data: config.data, clock, random, log }, { isSuccessor: inheritance !== undefined });
     await (inheritance === undefined ? http.start() : http.prepare());
@@ -200,7 +201,10 @@ async function runServer(io: Io, { loaded, read, generation, suspended }: Run): 
 
   const runs = await server.start();
   // A stop may have been asked for at the very end of a start: until it is over we are the one to ask.
-  if (inheritance !== undefined && !server.isSuperfluous) await publish({ control, http }, log);
+  if (inheritance !== undefined && !server.isSuperfluous) {
+    await publish({ control, http }, log);
+    void inheritance.predecessorGone().then(() => lock?.sweep());
+  }
   if (runs) {
     const { suspension, hosts } = server.status();
     systemd.ready(`serving ${hosts.join(", ")}`);

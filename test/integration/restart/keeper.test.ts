@@ -63,7 +63,7 @@ describe("morendo start --keeper", function () {
     assert.equal(killed.code, 1);
     assert.match(killed.output, /killed by SIGKILL/);
     await generations.alone(generations.process.pid, pid);
-    assert.deepEqual(generations.files, files);
+    await generations.haveFiles(files, "files");
     process.kill(pid, "SIGKILL");
     assert.equal((await generations.process.exited).code, 137);
   });
