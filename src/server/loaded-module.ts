@@ -12,6 +12,7 @@ import { codeOf } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import { parseDuration } from "../util/units.ts";
+import { withResolvers } from "../util/with-resolvers.ts";
 import { type AdHocCommand, guardedCommand } from "./ad-hoc-command.ts";
 import type { ServerStopping } from "./catalogue.ts";
 import type { Settled } from "./fate-watch.ts";
@@ -108,7 +109,7 @@ export class LoadedModule implements ModuleApi {
     if (this.#unloading === undefined) {
       const undo = [...this.#undo.keys()].reverse();
       // Set before anything runs: what is undone may not register again.
-      const { promise, resolve } = deferred();
+      const { promise, resolve } = withResolvers();
       this.#unloading = promise;
       for (const one of undo) this.#guard("unload", one);
       this.#undo.clear();
@@ -406,11 +407,3 @@ export class LoadedModule implements ModuleApi {
 
 /** How long a module may take to tidy up at its unloading, unless less is left. */
 const TIDY_MS = 2_000;
-
-function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}

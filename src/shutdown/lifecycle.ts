@@ -7,6 +7,7 @@ import { asError } from "../util/errors.ts";
 import { Notifier } from "../util/events.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
+import { withResolvers } from "../util/with-resolvers.ts";
 import { Budget } from "./budget.ts";
 import { Obligations } from "./obligations.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
@@ -294,7 +295,7 @@ export class Lifecycle<Phase extends string> {
       this.#log.info({ trigger: request.trigger, why }, `not cancelled: ${request.reason}`);
       return Promise.resolve({ cancelled: false, why: why ?? NOTHING_TO_CANCEL });
     }
-    const { promise, resolve } = withResolver<CancelResult>();
+    const { promise, resolve } = withResolvers<CancelResult>();
     run.cancel = { request, atMs: Math.round(this.#clock.now() - run.startedAt), done: promise, finish: resolve };
     this.#log.info({ run: run.id, trigger: request.trigger }, `cancel: ${request.reason}`);
     // A server that is to stay is not killed for being slow.
@@ -415,7 +416,7 @@ export class Lifecycle<Phase extends string> {
     const request: StopRequest = delayMs === (asked.delayMs ?? 0) ? asked : { ...asked, delayMs };
     const { announcement } = request;
     const budgetMs = request.budgetMs ?? this.#options.budgetMs;
-    const { promise, resolve } = withResolver<DrainReport>();
+    const { promise, resolve } = withResolvers<DrainReport>();
     return {
       request,
       id: random.id(),
@@ -570,12 +571,4 @@ export class Lifecycle<Phase extends string> {
       this.#log.error({ err: asError(thrown), reportDir, report }, "the drain report could not be written");
     }
   }
-}
-
-function withResolver<Value>(): { readonly promise: Promise<Value>; readonly resolve: (value: Value) => void } {
-  let resolve: (value: Value) => void = () => undefined;
-  const promise = new Promise<Value>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -2,7 +2,7 @@
 // here. Not for: what triggers a run and what becomes of its result (lifecycle.ts), nor the inside of a phase
 // (phase-run.ts).
 
-import type { Clock, Timer } from "../util/clock.ts";
+import { type Clock, repeat } from "../util/clock.ts";
 import { MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Budget } from "./budget.ts";
@@ -236,17 +236,4 @@ export class Pipeline<Phase extends string> {
 export function isWanted(phase: PhasePlan, request: StopRequest): boolean {
   if (phase.isDelay === true) return (request.delayMs ?? 0) > 0;
   return phase.optional !== true || request.include?.includes(phase.name) === true;
-}
-
-/** Calls `tick` every `everyMs` until the returned function is called. */
-function repeat(clock: Clock, everyMs: number, tick: () => void): () => void {
-  let timer: Timer;
-  const again = (): void => {
-    timer = clock.setTimer(everyMs, () => {
-      again();
-      tick();
-    });
-  };
-  again();
-  return () => timer.cancel();
 }

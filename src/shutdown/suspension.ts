@@ -2,10 +2,11 @@
 // the one participant of a phase, with the same leases, limits and records. Not for: the life cycle around it, such as
 // that a stop takes a suspension back first (lifecycle.ts).
 
-import type { Clock, Timer } from "../util/clock.ts";
+import { type Clock, repeat } from "../util/clock.ts";
 import { Deadline } from "../util/deadline.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
+import { withResolvers } from "../util/with-resolvers.ts";
 import { GROUPS } from "./phase-entry.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { type Begun, PhaseRun } from "./phase-run.ts";
@@ -377,25 +378,4 @@ function groupOf({ when = "during" }: SuspendParticipant): number {
 
 function firstLine(text: string | undefined): string {
   return (text?.split("\n", 1)[0] ?? "").replace(/^\w*Error(?: \[\w+\])?: /, "");
-}
-
-/** Calls `tick` every `everyMs` until the returned function is called. */
-function repeat(clock: Clock, everyMs: number, tick: () => void): () => void {
-  let timer: Timer;
-  const again = (): void => {
-    timer = clock.setTimer(everyMs, () => {
-      again();
-      tick();
-    });
-  };
-  again();
-  return () => timer.cancel();
-}
-
-function withResolvers<Value>(): { readonly promise: Promise<Value>; readonly resolve: (value: Value) => void } {
-  let resolve: (value: Value) => void = () => undefined;
-  const promise = new Promise<Value>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

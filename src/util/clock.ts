@@ -54,3 +54,16 @@ export function sleepOn(clock: Pick<Clock, "setTimer">, ms: number, signal?: Abo
     signal?.addEventListener("abort", finish);
   });
 }
+
+/** Calls `tick` every `everyMs` until the returned function is called. */
+export function repeat(clock: Pick<Clock, "setTimer">, everyMs: number, tick: () => void): () => void {
+  let timer: Timer;
+  const again = (): void => {
+    timer = clock.setTimer(everyMs, () => {
+      again();
+      tick();
+    });
+  };
+  again();
+  return () => timer.cancel();
+}

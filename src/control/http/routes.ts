@@ -6,7 +6,7 @@ import type { Config } from "../../config/schema.ts";
 import type { Outcome } from "../../operations/operation.ts";
 import type { Operations } from "../../operations/operations.ts";
 import { whyNotReady } from "../../server/readiness.ts";
-import type { Clock, Timer } from "../../util/clock.ts";
+import { type Clock, repeat } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
 import { answer, answerJson, refuse, TEXT } from "./answers.ts";
 import { readJson } from "./body.ts";
@@ -168,10 +168,10 @@ export class Routes {
     const format = streamFormat(request.headers.accept);
     const stream = format === undefined ? undefined : new EventStream(response, format);
     // An outcome that comes before any event has the status it deserves.
-    const beat = stream && repeat(clock, HEARTBEAT_MS, () => stream.heartbeat());
+    const stopBeating = stream && repeat(clock, HEARTBEAT_MS, () => stream.heartbeat());
     const emit = (event: string, data: unknown): void => stream?.event(event, JSON.stringify(data));
     const outcome = await operations.perform(name, args, { caller: callerFor(holder), emit, signal });
-    beat?.cancel();
+    stopBeating?.();
     if (stream !== undefined && (outcome.ok || stream.hasBegun)) {
       stream.event(outcome.ok ? "result" : "error", JSON.stringify(outcome.ok ? outcome.result : outcome.error));
       stream.end();
@@ -258,12 +258,4 @@ function answerOutcome(response: ServerResponse, outcome: Outcome): void {
 /** Returns the path that is asked for; queries mean nothing here. */
 function pathOf(url: string): string | undefined {
   return /^(\/[\w./-]*)(?:\?|$)/.exec(url)?.[1];
-}
-
-function repeat(clock: Clock, ms: number, run: () => void): Timer {
-  let timer = clock.setTimer(ms, function again() {
-    run();
-    timer = clock.setTimer(ms, again);
-  });
-  return { cancel: () => timer.cancel() };
 }

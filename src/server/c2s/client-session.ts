@@ -8,6 +8,7 @@ import { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd, XmlStream } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
+import { withResolvers } from "../../util/with-resolvers.ts";
 import type { Copies } from "../router.ts";
 import type { Session } from "../session.ts";
 import type { KindCounts } from "../traffic.ts";
@@ -613,13 +614,4 @@ export class ClientSession implements Session {
     this.#settled ??= isRead || unacked.length === 0 ? Promise.resolve() : this.#surroundings.reroute(unacked);
     return this.#settled;
   }
-}
-
-/** Promise.withResolvers, which Node 20 does not have. */
-function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

@@ -10,6 +10,7 @@ import { type StreamCondition, StreamError } from "../../stanza/stream-error.ts"
 import type { StreamEnd, StreamHandler, StreamHeader, XmlStream } from "../../stream/contract.ts";
 import { asError } from "../../util/errors.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
+import { withResolvers } from "../../util/with-resolvers.ts";
 import type { Element } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import { HandlerSwitch, type S2sContext } from "./context.ts";
@@ -279,12 +280,4 @@ class Negotiation implements StreamHandler {
     this.#options.signal.removeEventListener("abort", this.#aborted);
     this.#finish(result);
   }
-}
-
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve: (value: T) => void = () => undefined;
-  const promise = new Promise<T>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
 }
