@@ -108,7 +108,11 @@ describe("morendo plan", function () {
       assert.equal(state, "running");
       assert.equal(budgetMs, 8_000);
       const closing = phases.find(({ name }) => name === "close-sessions");
-      assert.deepEqual(closing?.participants, [{ name: "c2s", when: "during" }]);
+      assert.deepEqual(closing?.participants, [
+        { name: "commands: answers", when: "before", limitMs: 2_000 },
+        { name: "c2s", when: "during" },
+        { name: "presence: goodbyes of an earlier run", when: "during" },
+      ]);
       assert.equal(numbers.sessions, 2);
       assert.equal(numbers.available, 1);
       assert.equal(numbers.notLoggedIn, 1);
