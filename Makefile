@@ -46,7 +46,7 @@ simulate: install
 MINUTES ?= 15
 SESSIONS ?= 2000
 soak: build
-	MORENDO_ENTRY=dist/src/cli/main.js MINUTES=$(MINUTES) SESSIONS=$(SESSIONS) $(BIN)/tsx test/soak/soak.ts
+	MORENDO_ENTRY=$(CURDIR)/dist/src/cli/main.js MINUTES=$(MINUTES) SESSIONS=$(SESSIONS) $(BIN)/tsx test/soak/soak.ts
 
 # The parsers against random input, longer than `make test` does: `make fuzz TARGET=xml SECONDS=600 SEED=7`.
 TARGET ?=
