@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Command, type Option } from "commander";
+import { Command, InvalidArgumentError, type Option } from "commander";
 import type { Config } from "../../config/schema.ts";
 import { connectControl } from "../../control/control-client.ts";
 import { Jid } from "../../jid/jid.ts";
@@ -31,7 +31,7 @@ Examples:
 
 interface ListOptions extends ConfigOption {
   readonly domain?: string;
-  readonly limit: string;
+  readonly limit: number;
   readonly json: boolean;
 }
 
@@ -54,11 +54,10 @@ export function journalCommand(io: Io, configOption: () => Option, finish: Finis
 
   sub("list", "list what waits, oldest first for each domain: name, since when, what, from whom, to whom")
     .option("-d, --domain <domain>", "only what waits for this domain")
-    .option("--limit <count>", "how many entries are named", String(LIMIT))
+    .option("--limit <count>", "how many entries are named", countOf, LIMIT)
     .option("--json", "print everything as JSON", false)
     .action(async ({ domain, limit, json, ...options }: ListOptions) => {
-      const count = countOf(limit);
-      const list = await withJournal(io, findConfig(io, options).config, (access) => access.list(count, domain));
+      const list = await withJournal(io, findConfig(io, options).config, (access) => access.list(limit, domain));
       say(io, json ? JSON.stringify(list, undefined, 2) : describeList(list));
       finish(0);
     });
@@ -66,9 +65,9 @@ export function journalCommand(io: Io, configOption: () => Option, finish: Finis
     .option("-d, --domain <domain>", "everything that waits for this domain")
     .option("-t, --tell", "tell the senders by an error", false)
     .addHelpText("after", DROP)
-    .action(async (id: string | undefined, { domain, tell, ...options }: DropOptions) => {
+    .action(async (id: string | undefined, { domain, tell, ...options }: DropOptions, command: Command) => {
       if ((id === undefined) === (domain === undefined)) {
-        throw new MorendoError("MORENDO_BAD_ARGUMENTS", "give the name of an entry or --domain, and not both");
+        command.error("error: give the name of an entry or --domain, and not both");
       }
       const args = { ...(id === undefined ? {} : { id }), ...(domain === undefined ? {} : { domain }), tell };
       const result = await withJournal(io, findConfig(io, options).config, (access) => access.drop(args));
@@ -147,7 +146,7 @@ function prepared(domain: string | undefined): string | undefined {
 function countOf(text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count <= 0 || count > 10_000) {
-    throw new MorendoError("MORENDO_BAD_ARGUMENTS", "--limit: a whole number from 1 to 10000");
+    throw new InvalidArgumentError("expected a whole number from 1 to 10000");
   }
   return count;
 }

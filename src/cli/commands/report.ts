@@ -17,7 +17,8 @@ interface ReportOptions extends ConfigOption {
 
 const HELP = `
 N counts back: 1 is the last one. A run that the watchdog killed left no report of its own; what the watchdog has written
-is shown in its place. The exit code is 0 when there is something to show, and 1 when not.
+is shown in its place. The exit code is 0 when there is something to show, and 1 when not;
+a list may be empty.
 
 Examples:
   morendo report

@@ -55,5 +55,8 @@ export function sessionCommand(io: Io, configOption: () => Option, finish: Finis
 
 function describe({ total, users, active, sessions }: SessionList): string {
   const lines = sessions.map(({ jid, show }) => `${jid}  ${show === "none" ? "no presence" : show}`);
-  return [...lines, `${total} sessions; ${users} users online, ${active} of them active`].join("\n");
+  return [
+    ...lines,
+    `${total} ${total === 1 ? "session" : "sessions"}; ${users} ${users === 1 ? "user" : "users"} online, ${active} active`,
+  ].join("\n");
 }
