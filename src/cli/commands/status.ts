@@ -73,8 +73,13 @@ export function describeStatus(status: ServerStatus, now: number): string {
     `  servers    ${s2s.outgoing} outgoing, ${s2s.incoming} incoming, ${s2s.queued} stanzas waiting`,
     ...(journal === undefined || journal.waiting === 0
       ? []
-      : [
-          `  journal    ${journal.waiting} stanzas on the disk for ${Object.keys(journal.domains).length} other servers`,
-        ]),
+      : [`  journal    ${journal.waiting} on the disk, for ${firstOf(Object.keys(journal.domains))}`]),
   ].join("\n");
+}
+
+const MAX_NAMED = 3;
+
+function firstOf(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED;
+  return `${names.slice(0, MAX_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
