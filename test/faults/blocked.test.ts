@@ -9,6 +9,7 @@ import { Generations } from "../support/generations.ts";
 
 const BLOCKER = fileURLToPath(new URL("../support/test-modules/blocker/index.ts", import.meta.url));
 const PHASES = ["stop-accepting", "close-sessions", "server-stopping", "drain-s2s", "quit"];
+const DELAYED = "announce";
 const DEADLINE_MS = 3_000;
 const SHORT = `[shutdown]
 deadline = "${DEADLINE_MS}ms"
@@ -19,7 +20,7 @@ ${PHASES.map((phase) => `${phase.replace("-", "_")} = { floor = "100ms", ceiling
 describe("An event loop that is blocked for three times the deadline", function () {
   this.timeout(120_000);
 
-  for (const phase of PHASES) {
+  for (const phase of [DELAYED, ...PHASES]) {
     it(`in ${phase} costs the process no more than the deadline, and the watchdog names the phase and the module`, async () => {
       const extra = `${SHORT}[module.blocker]\nphase = "${phase}"\nms = ${3 * DEADLINE_MS}\n`;
       const generations = await Generations.start({
@@ -30,7 +31,8 @@ describe("An event loop that is blocked for three times the deadline", function 
         const romeo = generations.client({ username: "romeo" });
         await romeo.login();
         const begun = performance.now();
-        const stopped = generations.command("stop", "--config", generations.path("operator.toml"));
+        const delay = phase === DELAYED ? ["--delay", "1s", "--announce", "we go"] : [];
+        const stopped = generations.command("stop", ...delay, "--config", generations.path("operator.toml"));
         const exit = await generations.process.exited;
         assert.equal(exit.signal, "SIGKILL");
         assert.ok(exit.at - begun < 3 * DEADLINE_MS, "the process outlived what blocked it");

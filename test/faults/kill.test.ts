@@ -1,5 +1,5 @@
 // A server that is killed (-9) at any moment, again and again, hundreds of lives on one disk: in the middle of its work, in the
-// middle of a stop, with others writing to it all the while. In memory, with a disk that forgets what was not flushed; what
+// middle of a stop, in each of its phases and in each step of a suspension, with others writing to it all the while. In memory, with a disk that forgets what was not flushed; what
 // only a real process shows is in kill-process.test.ts. What may be lost and doubled is in allowed.ts and nowhere else.
 
 import assert from "node:assert/strict";
@@ -7,6 +7,8 @@ import offline from "../../modules/offline/index.ts";
 import ping from "../../modules/ping/index.ts";
 import presence from "../../modules/presence/index.ts";
 import roster from "../../modules/roster/index.ts";
+import { PHASES, type PhaseName } from "../../src/server/phases.ts";
+import type { SuspendStep } from "../../src/shutdown/index.ts";
 import { attributeOf, type RawClient } from "../../src/testing/raw-client.ts";
 import { SeededRandom } from "../../src/testing/simulation/seeded-random.ts";
 import { MemoryLives } from "../support/memory-lives.ts";
@@ -16,6 +18,10 @@ import { DOUBLED_BY_KILL, LOST_BY_KILL, LOST_THOUGH_JOURNALED, type Way } from "
 const FIRST = Number(process.env.KILL_FIRST ?? 1);
 const CHAINS = Number(process.env.KILL_CHAINS ?? 25);
 const LIVES = 8;
+/** How often the server is killed at each named place, in lives on one disk. */
+const AT_EACH = 3;
+const PLACES = ["before", "during", "after"] as const;
+const MODES = ["hold", "refuse", "evacuate"] as const;
 const ASK = "<r xmlns='urn:xmpp:sm:3'/>";
 
 /** To whom a message goes, and how it must get there. */
@@ -93,7 +99,7 @@ class Chain {
       this.told.push(one);
       this.#write(one);
     }
-    this.#romeo?.raw.send(ASK);
+    if (this.#romeo?.raw.writable === true) this.#romeo.raw.send(ASK);
     if (random.chance(0.2)) this.#juliet?.stopReading();
     // Nobody waits for this: the kill may come in its middle.
     void this.lives.clock.advance(random.between(0, 30));
@@ -108,6 +114,51 @@ class Chain {
       void clock.advance(this.#random.between(0, 50));
       await turns(this.#random.below(40));
     }
+  }
+
+  /** A stop is asked for, and has come to this place in this phase: it waits there. */
+  async stopUntil(phase: PhaseName, when: (typeof PLACES)[number]): Promise<void> {
+    const { server } = this.lives;
+    const { isThere, wait } = standstill();
+    server.server.lifecycle.attach(phase, { name: "the kill", when, run: wait });
+    const delayed = { delayMs: 5_000, include: ["announce"], announcement: "we go" };
+    void server.stop(phase === "announce" ? delayed : {});
+    await this.#come(isThere, `${when} ${phase}`);
+  }
+
+  /** A suspension, and the resume when that is asked for, has come to this place: it waits there. */
+  async suspendUntil(mode: (typeof MODES)[number], step: SuspendStep, when: (typeof PLACES)[number]): Promise<void> {
+    const { server } = this.lives.server;
+    const { isThere, wait } = standstill();
+    // Only who has begun is asked to resume.
+    server.lifecycle.onSuspend({ name: "the kill", when, prepare: () => undefined, [step]: wait });
+    this.#suspend(mode);
+    if (step === "resume") {
+      await this.#come(() => server.status().state === "suspended", `suspended in mode ${mode}`);
+      await this.work();
+      void server.resume({ reason: "done", trigger: "test" });
+    }
+    await this.#come(isThere, `${when} ${step} in mode ${mode}`);
+  }
+
+  /** The server is suspended, and people go on writing. */
+  async beSuspended(mode: (typeof MODES)[number]): Promise<void> {
+    this.#suspend(mode);
+    await this.#come(() => this.lives.server.status.state === "suspended", `suspended in mode ${mode}`);
+    await this.work();
+    assert.equal(this.lives.server.status.state, "suspended");
+  }
+
+  #suspend(mode: (typeof MODES)[number]): void {
+    const { server } = this.lives.server;
+    const wish = { reason: "a test", trigger: "test", timeoutMs: 60_000, onTimeout: "stay" } as const;
+    void (mode === "evacuate" ? server.evacuate({ ...wish, pace: 1_000 }) : server.suspend({ ...wish, mode }));
+  }
+
+  async #come(isThere: () => boolean, where: string): Promise<void> {
+    await this.lives.until(isThere, () => where);
+    // Whatever else goes on there comes a piece further, or not.
+    await turns(this.#random.below(20));
   }
 
   async kill(): Promise<void> {
@@ -158,9 +209,11 @@ class Chain {
   }
 
   #write(one: Told): void {
+    // Who was sent away by a suspension writes it in the next life.
+    if (this.#romeo?.raw.writable !== true) return;
     one.written++;
     this.#sent.push(one);
-    this.#romeo?.raw.send(`<message to='${one.to}' id='${one.id}' type='chat'><body>hear me</body></message>`);
+    this.#romeo.raw.send(`<message to='${one.to}' id='${one.id}' type='chat'><body>hear me</body></message>`);
   }
 
   /** What the server's last `h` covers. */
@@ -199,6 +252,32 @@ class Chain {
   }
 }
 
+/** Something to wait in, for ever, that tells whether it was begun. */
+function standstill(): { readonly isThere: () => boolean; readonly wait: () => Promise<void> } {
+  let isBegun = false;
+  const wait = (): Promise<void> => {
+    isBegun = true;
+    return new Promise(() => undefined);
+  };
+  return { isThere: () => isBegun, wait };
+}
+
+/** Several lives, each killed at the place that `come` brings it to, and the account of them. */
+async function killAt(seed: number, come: (chain: Chain) => Promise<void>): Promise<void> {
+  const chain = new Chain(seed);
+  await chain.begin();
+  for (let life = 0; life < AT_EACH; life++) {
+    await chain.gather();
+    await chain.work();
+    await come(chain);
+    await chain.kill();
+  }
+  await chain.gather();
+  await chain.settle();
+  chain.judge();
+  await chain.lives.end();
+}
+
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -222,5 +301,36 @@ describe("A server that is killed again and again", function () {
       chain.judge();
       await chain.lives.end();
     });
+  }
+});
+
+describe("A server that is killed in a phase of a stop", function () {
+  this.timeout(120_000);
+  let seed = FIRST;
+
+  for (const phase of PHASES) {
+    for (const when of PLACES) {
+      const own = seed++;
+      it(`loses and doubles no more than is allowed ${when} ${phase} (seed ${own})`, () =>
+        killAt(own, (chain) => chain.stopUntil(phase, when)));
+    }
+  }
+});
+
+describe("A server that is killed in a suspension", function () {
+  this.timeout(120_000);
+  let seed = FIRST;
+
+  for (const mode of MODES) {
+    for (const step of ["prepare", "suspend", "resume"] as const) {
+      for (const when of PLACES) {
+        const own = seed++;
+        it(`loses and doubles no more than is allowed in mode ${mode}, ${when} ${step} (seed ${own})`, () =>
+          killAt(own, (chain) => chain.suspendUntil(mode, step, when)));
+      }
+    }
+    const own = seed++;
+    it(`loses and doubles no more than is allowed while suspended in mode ${mode} (seed ${own})`, () =>
+      killAt(own, (chain) => chain.beSuspended(mode)));
   }
 });
