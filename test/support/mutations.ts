@@ -74,7 +74,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the deadline of a phase is ignored",
     file: "src/shutdown/phase-run.ts",
-    find: 'const outOfTime = (): void => this.skip("out of time");',
+    find: "const outOfTime = (): void => this.#endNow(end);",
     replace: "const outOfTime = (): void => undefined;",
     breaks: ["limits"],
   },
@@ -88,7 +88,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "who got directed presence is forgotten, and sees a ghost",
     file: "modules/presence/broadcaster.ts",
-    find: "if (!isTold) outbox.send(presence.readdressed(session.jid, target));",
+    find: "if (!isTold) outbox.send(presence.readdressed(session.jid, target), own);",
     replace: "",
     breaks: ["ghost"],
   },
@@ -112,13 +112,6 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "      const wait = this.#api.route(barePresence",
     replace: "      if (this.#sent > 0) return;\n      const wait = this.#api.route(barePresence",
     breaks: ["ghost"],
-  },
-  {
-    name: "a connection is torn down before the peer has read the end of its stream",
-    file: "src/stream/xml-stream.ts",
-    find: "    this.transport.end();\n    this.#limitTime(timeoutMs);",
-    replace: "    this.transport.destroy();",
-    breaks: ["cut-off", "no-fate"],
   },
   {
     name: "what a client has not acknowledged is forgotten when its session ends",

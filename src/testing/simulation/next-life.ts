@@ -25,6 +25,8 @@ const DOWN_MS = 60_000;
 const PATIENCE_MS = 600_000;
 /** How long it is watched for what should not come. */
 const AFTERMATH_MS = 10_000;
+/** Goodbyes that a crash prevented are said after ten seconds, and then have a way to go. */
+const GOODBYES_MS = 30_000;
 
 /** A stanza that waits on the disk, or that arrived. */
 export interface Waiting {
@@ -104,7 +106,7 @@ export async function playNextLife(options: NextLifeOptions): Promise<NextLife> 
   await clock.run(() => hasStarted, PATIENCE_MS);
   const left = (): number => server.status().journal?.waiting ?? 0;
   await clock.run(() => clock.now > AFTERMATH_MS && left() === 0, PATIENCE_MS);
-  await clock.run(() => false, clock.now + AFTERMATH_MS);
+  await clock.run(() => false, clock.now + GOODBYES_MS);
   const waits = left();
   serverClock.stop();
   network.kill(SERVER_PARTY);
