@@ -1,5 +1,5 @@
 // Real processes with a real disk, killed (-9) at any instant while users write: in the middle of work, of a stop, of a
-// restart (predecessor, successor or both). The next one starts on what is there, and nothing that the server said it has
+// restart (predecessor, successor or both), of a suspension or as it ends. The next one starts on what is there, and nothing that the server said it has
 // stored is missing. `KILLS=300` for a longer run.
 
 import assert from "node:assert/strict";
@@ -10,6 +10,7 @@ import { PASSWORD } from "../support/accounts.ts";
 import { PORTS } from "../support/addresses.ts";
 import { TestAuthority } from "../support/certificates.ts";
 import { sleep } from "../support/child.ts";
+import { ask } from "../support/control.ts";
 import { processesWith } from "../support/generations.ts";
 import { prepareMorendo, readDrainReport } from "../support/morendo.ts";
 import type { RunningServer } from "../support/server.ts";
@@ -17,6 +18,8 @@ import { type Clients, SmClient } from "../support/sm-client.ts";
 
 const KILLS = Number(process.env.KILLS ?? 10);
 const SEED = Number(process.env.KILL_SEED ?? 1);
+/** In the middle of what the server is killed, one after the other. */
+const HOWS = ["work", "restart", "stop", "suspend", "restart", "resume"] as const;
 const WRITERS = ["romeo", "paris", "tybalt"];
 const ASK = "<r xmlns='urn:xmpp:sm:3'/>";
 
@@ -95,10 +98,13 @@ describe("Processes that are killed at any instant", function () {
       for (let kill = 0; kill < KILLS; kill++) {
         const clients = await begin();
         await Promise.all(writers.map((writer) => writer.come(clients)));
-        const how = random.pick(["work", "work", "stop", "restart", "restart"]);
+        const how = HOWS[kill % HOWS.length];
         await writeFor(writers, random.below(250), random);
         if (how === "stop") server?.process.signal("SIGTERM");
         if (how === "restart") server?.process.signal("SIGUSR2");
+        // The answer may be cut off by the kill.
+        if (how === "suspend" || how === "resume")
+          void suspend(folder, random, how === "resume").catch(() => undefined);
         await writeFor(writers, random.below(how === "restart" ? 2_500 : 150), random);
         await killAll(folder, random);
         await server?.process.exited;
@@ -153,6 +159,15 @@ async function writeFor(writers: readonly Writer[], ms: number, random: SeededRa
     for (const writer of writers) if (random.chance(0.4)) writer.write();
     await sleep(random.below(25));
   } while (performance.now() < end);
+}
+
+/** Suspends in either mode, and resumes again if it is to, at some moment. */
+async function suspend(folder: string, random: SeededRandom, resumes: boolean): Promise<void> {
+  const suspended = ask(folder, "suspend", { mode: random.pick(["hold", "hold", "refuse"]), reason: "a test" });
+  suspended.catch(() => undefined);
+  if (!resumes) return void (await suspended);
+  await sleep(random.below(100));
+  await ask(folder, "resume", {});
 }
 
 /** Kills every process there is, in any order, perhaps with some time in between. */
