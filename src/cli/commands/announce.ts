@@ -1,8 +1,8 @@
 // `morendo announce`: tells everybody who is online something (XEP-0133 §4.23).
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -20,15 +20,10 @@ export function announceCommand(io: Io, configOption: () => Option, finish: Fini
     .option("--host <domain>", "only the users of this host")
     .addOption(configOption())
     .action(async (text: string, { host, ...options }: AnnounceOptions) => {
-      const { config } = findConfig(io, options);
-      const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-      try {
-        const args = { text, ...(host === undefined ? {} : { host }) };
-        const { told } = (await client.request("announce", args)) as { readonly told: number };
-        say(io, told === 1 ? "told 1 session" : `told ${told} sessions`);
-      } finally {
-        client.close();
-      }
+      const args = { text, ...(host === undefined ? {} : { host }) };
+      const answer = await askServer(io, options, { operation: "announce", args, timeoutMs: TIMEOUT_MS });
+      const { told } = answer as { readonly told: number };
+      say(io, told === 1 ? "told 1 session" : `told ${told} sessions`);
       finish(0);
     });
 }

@@ -1,10 +1,10 @@
 // `morendo cancel`: brings the running server back from a stop that has not passed the point of no return.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { CancelResult } from "../../shutdown/types.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -34,25 +34,20 @@ export function cancelCommand(io: Io, configOption: () => Option, finish: Finish
 }
 
 async function cancel(io: Io, { reason, ...options }: CancelOptions): Promise<number> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-  try {
-    const result = (await client.request("cancel", reason === undefined ? {} : { reason })) as CancelResult;
-    if (!result.cancelled) {
-      warn(io, `morendo: not cancelled: ${result.why}`);
-      return exitCode("fatal");
-    }
-    if (result.note !== undefined) say(io, result.note);
-    if (result.failed.length === 0) {
-      say(io, "cancelled: the server serves as before");
-      return 0;
-    }
-    for (const { name, error } of result.failed) {
-      warn(io, `morendo: ${name} could not take back what it had done: ${error.split("\n", 1)[0]}`);
-    }
-    warn(io, "morendo: cancelled, but not everything is as before");
+  const args = reason === undefined ? {} : { reason };
+  const result = (await askServer(io, options, { operation: "cancel", args, timeoutMs: TIMEOUT_MS })) as CancelResult;
+  if (!result.cancelled) {
+    warn(io, `morendo: not cancelled: ${result.why}`);
     return exitCode("fatal");
-  } finally {
-    client.close();
   }
+  if (result.note !== undefined) say(io, result.note);
+  if (result.failed.length === 0) {
+    say(io, "cancelled: the server serves as before");
+    return 0;
+  }
+  for (const { name, error } of result.failed) {
+    warn(io, `morendo: ${name} could not take back what it had done: ${error.split("\n", 1)[0]}`);
+  }
+  warn(io, "morendo: cancelled, but not everything is as before");
+  return exitCode("fatal");
 }

@@ -14,6 +14,7 @@ import {
 } from "../../server/s2s/journal-desk.ts";
 import { LmdbStore } from "../../store/lmdb.ts";
 import { codeOf, MorendoError } from "../../util/errors.ts";
+import { askServer } from "../ask-server.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
@@ -77,13 +78,7 @@ export function journalCommand(io: Io, configOption: () => Option, finish: Finis
   for (const name of ["retry", "flush"]) {
     sub(`${name} <domain>`, name === "retry" ? "try a domain now, whatever its back-off" : "the same as retry").action(
       async (domain: string, options: ConfigOption) => {
-        const { config } = findConfig(io, options);
-        const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-        try {
-          await client.request("journal.retry", { domain });
-        } finally {
-          client.close();
-        }
+        await askServer(io, options, { operation: "journal.retry", args: { domain }, timeoutMs: TIMEOUT_MS });
         say(io, `trying ${domain}`);
         finish(0);
       },

@@ -1,9 +1,9 @@
 // `morendo module ...`: the modules of the running server.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import type { ModuleInfo } from "../../server/module-loader.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -34,15 +34,8 @@ export function moduleCommand(io: Io, configOption: () => Option, finish: Finish
   const module = new Command("module").description("list, load, unload and reload modules of the running server");
   const sub = (usage: string, description: string): Command =>
     module.command(usage).description(description).addOption(configOption());
-  const ask = async (options: ConfigOption, action: string, args: object): Promise<unknown> => {
-    const { config } = findConfig(io, options);
-    const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-    try {
-      return await client.request(action, args);
-    } finally {
-      client.close();
-    }
-  };
+  const ask = (options: ConfigOption, operation: string, args: object): Promise<unknown> =>
+    askServer(io, options, { operation, args, timeoutMs: TIMEOUT_MS });
 
   sub("list", "list the loaded modules in the order of loading: name, where it is from, what it has registered")
     .option("--json", "print everything as JSON", false)

@@ -1,11 +1,11 @@
 // `morendo plan`: what a stop would do now. It changes nothing.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import type { PlannedParticipant, PlannedPhase, ShutdownPlan } from "../../server/plan.ts";
 import type { PlanNumbers } from "../../server/plan-numbers.ts";
 import { formatDuration } from "../../util/units.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -23,14 +23,9 @@ export function planCommand(io: Io, configOption: () => Option, finish: Finish):
     .option("--json", "print the whole plan as JSON", false)
     .addHelpText("after", HELP)
     .action(async (options: ConfigOption & { readonly json: boolean }) => {
-      const { config } = findConfig(io, options);
-      const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-      try {
-        const plan = (await client.request("plan")) as ShutdownPlan;
-        say(io, options.json ? JSON.stringify(plan, undefined, 2) : describePlan(plan));
-      } finally {
-        client.close();
-      }
+      const answer = await askServer(io, options, { operation: "plan", timeoutMs: TIMEOUT_MS });
+      const plan = answer as ShutdownPlan;
+      say(io, options.json ? JSON.stringify(plan, undefined, 2) : describePlan(plan));
       finish(0);
     });
 }

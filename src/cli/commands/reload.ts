@@ -1,11 +1,11 @@
 // `morendo reload`: lets the running server read its configuration and certificates anew, and says what came of it.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import type { ReloadResult } from "../../server/reloading.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import { codeOf, MorendoError } from "../../util/errors.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -38,10 +38,8 @@ export function reloadCommand(io: Io, configOption: () => Option, finish: Finish
 }
 
 async function reload(io: Io, { json, ...options }: ReloadOptions): Promise<number> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
   try {
-    const result = (await client.request("reload")) as ReloadResult;
+    const result = (await askServer(io, options, { operation: "reload", timeoutMs: TIMEOUT_MS })) as ReloadResult;
     say(io, json ? JSON.stringify({ reloaded: true, ...result }, undefined, 2) : describeReload(result));
     return 0;
   } catch (thrown) {
@@ -51,8 +49,6 @@ async function reload(io: Io, { json, ...options }: ReloadOptions): Promise<numb
     if (json) say(io, JSON.stringify({ reloaded: false, code: thrown.code, problems }, undefined, 2));
     else warn(io, `morendo: not reloaded, everything is as before:\n${thrown.message.replace(/^/gm, "  ")}`);
     return exitCode(codeOf(thrown) === "MORENDO_CONFIG_INVALID" ? "usage" : "fatal");
-  } finally {
-    client.close();
   }
 }
 

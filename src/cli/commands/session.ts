@@ -1,9 +1,9 @@
 // `morendo session ...`: who is logged in to the running server.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import type { SessionList } from "../../operations/sessions.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { askServer } from "../ask-server.ts";
+import type { ConfigOption } from "../config-option.ts";
 import { type Io, say } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -24,15 +24,8 @@ export function sessionCommand(io: Io, configOption: () => Option, finish: Finis
   const session = new Command("session").description("list and end sessions of the running server");
   const sub = (usage: string, description: string): Command =>
     session.command(usage).description(description).addOption(configOption());
-  const ask = async (options: ConfigOption, action: string, args: object): Promise<unknown> => {
-    const { config } = findConfig(io, options);
-    const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-    try {
-      return await client.request(action, args);
-    } finally {
-      client.close();
-    }
-  };
+  const ask = (options: ConfigOption, operation: string, args: object): Promise<unknown> =>
+    askServer(io, options, { operation, args, timeoutMs: TIMEOUT_MS });
 
   sub("list", "list who is logged in: full JID and availability (the first thousand)")
     .option("--host <host>", "only those of one host")

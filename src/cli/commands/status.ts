@@ -1,12 +1,12 @@
 // `morendo status`: what the running server says of itself.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
 import type { ServerStatus } from "../../server/server.ts";
 import { readLastReport } from "../../shutdown/report.ts";
 import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";
+import { askServer } from "../ask-server.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
@@ -22,13 +22,9 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
     .action(async (options: ConfigOption & { readonly json: boolean }) => {
       const { config } = findConfig(io, options);
       tellOfKill(io, config.data);
-      const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: TIMEOUT_MS });
-      try {
-        const status = (await client.request("status")) as ServerStatus;
-        say(io, options.json ? JSON.stringify(status, undefined, 2) : describeStatus(status, io.clock.wallTime()));
-      } finally {
-        client.close();
-      }
+      const answer = await askServer(io, options, { operation: "status", timeoutMs: TIMEOUT_MS });
+      const status = answer as ServerStatus;
+      say(io, options.json ? JSON.stringify(status, undefined, 2) : describeStatus(status, io.clock.wallTime()));
       finish(0);
     });
 }

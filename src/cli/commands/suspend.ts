@@ -5,6 +5,7 @@ import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { ResumeResult, SuspendReport } from "../../shutdown/suspend-types.ts";
 import { formatDuration, parseDuration } from "../../util/units.ts";
+import { askServer } from "../ask-server.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
@@ -111,21 +112,16 @@ function describeSuspended({ mode, durationMs, late }: SuspendReport): string {
 }
 
 async function resume(io: Io, { reason, ...options }: ResumeOptions): Promise<number> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs: RESUME_TIMEOUT_MS });
-  try {
-    const result = (await client.request("resume", reason === undefined ? {} : { reason })) as ResumeResult;
-    if (!result.resumed) {
-      warn(io, `morendo: not resumed: ${result.why}`);
-      return exitCode("fatal");
-    }
-    for (const { name, error } of result.failed) {
-      warn(io, `morendo: ${name} could not go on: ${error.split("\n", 1)[0]}`);
-    }
-    if (result.failed.length > 0) return exitCode("fatal");
-    say(io, "resumed: the server serves as before");
-    return 0;
-  } finally {
-    client.close();
+  const question = { operation: "resume", args: reason === undefined ? {} : { reason }, timeoutMs: RESUME_TIMEOUT_MS };
+  const result = (await askServer(io, options, question)) as ResumeResult;
+  if (!result.resumed) {
+    warn(io, `morendo: not resumed: ${result.why}`);
+    return exitCode("fatal");
   }
+  for (const { name, error } of result.failed) {
+    warn(io, `morendo: ${name} could not go on: ${error.split("\n", 1)[0]}`);
+  }
+  if (result.failed.length > 0) return exitCode("fatal");
+  say(io, "resumed: the server serves as before");
+  return 0;
 }
