@@ -1,8 +1,10 @@
 // The reporter of `make test`: one dot per test in a line per file, then failures in full, skipped tests with their
 // reasons, and as the very last line `N passed, N failed` (and `, N skipped`). With CI set, a skipped test is a failure:
-// there everything is installed, so a skip means that something is not being tested.
+// there everything is installed, so a skip means that something is not being tested. So is a rejection that nobody handles,
+// which mocha alone would pass over, and what the run leaves behind.
 
 import { relative } from "node:path";
+import { endLeftBehind, markRun, watchEnd } from "./left-behind.mjs";
 
 const SLOWEST = 5;
 
@@ -12,9 +14,22 @@ export default class MorendoReporter {
   #skipped = [];
   #slow = [];
   #file = "";
+  #running;
   #isCi = process.env.CI !== undefined && process.env.CI !== "" && process.env.CI !== "false";
 
   constructor(runner) {
+    markRun();
+    runner.on("test", (test) => {
+      this.#running = test;
+    });
+    // mocha hands each on a second time.
+    const seen = new Set();
+    process.on("unhandledRejection", (error) => {
+      if (seen.has(error)) return;
+      seen.add(error);
+      const title = `a rejection that nobody handles, at about: ${this.#running?.fullTitle() ?? "the start"}`;
+      this.#failures.push({ title, file: this.#running?.file, error });
+    });
     runner.on("pass", (test) => {
       this.#passed++;
       this.#slow.push(test);
@@ -31,18 +46,29 @@ export default class MorendoReporter {
   }
 
   /** Called by mocha when everything has run; what is handed on becomes the exit code. */
-  done(failures, finish) {
+  async done(failures, finish) {
+    const leftBehind = await endLeftBehind();
     write("\n");
     this.#printSlowest();
     this.#printSkipped();
     for (const [index, failure] of this.#failures.entries()) printFailure(index + 1, failure);
     const skipped = this.#skipped.length;
     // mocha may count a failure that it never reported as an event.
-    const failed = Math.max(failures, this.#failures.length) + (this.#isCi ? skipped : 0);
+    const failed = Math.max(failures, this.#failures.length) + (this.#isCi ? skipped : 0) + leftBehind.length;
     const nothingRan = this.#passed + failed + skipped === 0;
     if (nothingRan) write("no test was found\n");
+    if (leftBehind.length > 0) write(`\nleft behind, which counts as failed:\n${leftBehind.join("\n")}\n`);
     const tail = skipped > 0 && !this.#isCi ? `, ${skipped} skipped` : "";
     write(`\n${this.#passed} passed, ${failed} failed${tail}\n`);
+    watchEnd((resources) => {
+      write(`\nthe tests are over, but something keeps the runner from ending: ${resources.join(", ")}\n`);
+      write(`\n${this.#passed} passed, ${failed + 1} failed${tail}\n`);
+      // After mocha's own listener, which would make it what it was before.
+      process.on("exit", () => {
+        process.exitCode = 1;
+      });
+      process.exit();
+    });
     finish(nothingRan ? 1 : failed);
   }
 

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { DrainReport } from "../../../src/shutdown/report.ts";
 import { attributeOf } from "../../../src/testing/raw-client.ts";
 import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
+import { withResolvers } from "../../../src/util/with-resolvers.ts";
 import { PORTS } from "../../support/addresses.ts";
 import { ask, ended, restarted, statusOf } from "../../support/control.ts";
 import { Generations } from "../../support/generations.ts";
@@ -301,7 +302,9 @@ describe("when the server is replaced", function () {
   it("restarts one at a time; not while it stops; a stop calls a restart off", async () => {
     await start({ frozenMs: 700 });
     const romeo = await SmClient.start(generations, "romeo", "balcony");
-    const first = restarted(generations.folder);
+    const underWay = withResolvers();
+    const first = restarted(generations.folder, () => underWay.resolve());
+    await Promise.race([underWay.promise, first]);
     const refused = (await ask(generations.folder, "restart")) as { readonly restarted: boolean; readonly why: string };
     assert.equal(refused.restarted, false);
     assert.match(refused.why, /a restart is under way for/);
