@@ -60,7 +60,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "what was proved stays in the journal",
     file: "src/server/s2s/journal.ts",
-    find: '    this.#others.push({ op: "delete", collection: JOURNAL, key: recordKey(placeOf(entry)) });\n',
+    find: '    this.#writer.writeSoon({ op: "delete", collection: JOURNAL, key: recordKey(placeOf(entry)) });\n',
     replace: "",
     breaks: ["two-fates"],
   },

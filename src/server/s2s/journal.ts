@@ -1,6 +1,7 @@
 // The journal of what other servers have not taken: stanzas that wait on the disk, because a domain is away for longer or
-// because we went down before it had said that it has them. Knows what is written, what may be, and what is to be deleted;
-// the order in which one domain's stanzas wait is journal-lane.ts's matter, when they go out is the link's.
+// because we went down before it had said that it has them. Knows what is in it, what may be, and what is to be deleted;
+// the order in which one domain's stanzas wait is journal-lane.ts's matter, the transactions journal-writer.ts's, and when they
+// go out is the link's.
 
 import type { Config } from "../../config/schema.ts";
 import type { Jid } from "../../jid/jid.ts";
@@ -8,7 +9,7 @@ import { delayed } from "../../stanza/delay.ts";
 import { parseStanza } from "../../stanza/parse-stanza.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import { CorruptRecordError } from "../../store/records.ts";
-import type { Key, Store, Value, Write } from "../../store/store.ts";
+import type { Key, Store, Value } from "../../store/store.ts";
 import type { Clock } from "../../util/clock.ts";
 import { asError } from "../../util/errors.ts";
 import type { Logger } from "../../util/log.ts";
@@ -30,6 +31,7 @@ import {
   stanzaOf,
 } from "./journal-records.ts";
 import { stateKey } from "./journal-treatment.ts";
+import { JournalWriter } from "./journal-writer.ts";
 
 /** What the journal asks of the rest of the server. */
 export interface JournalSurroundings {
@@ -75,16 +77,6 @@ export interface JournalStatus {
   readonly domains: Readonly<Record<string, number>>;
 }
 
-interface Writing {
-  readonly entry: JournalEntry;
-  readonly text: string;
-  readonly done: (error: Error | undefined) => void;
-}
-
-/** Records in one transaction: a bound on how long the event loop is busy with them. */
-const BATCH = 1_000;
-/** How long a proved entry may stay on the disk: a crash within that time sends it again. */
-const DELETE_MS = 500;
 /** How often it is looked for what has waited too long. */
 const SWEEP_MS = 30_000;
 /** How many pairs of a local host and a domain may have something waiting: each is dialled again and again. */
@@ -100,16 +92,14 @@ export class Journal {
   #seq = 0;
   #count = 0;
   #size = 0;
-  #writings: Writing[] = [];
-  #others: Write[] = [];
-  #running: Promise<void> | undefined;
-  #later: WheelTimeout | undefined;
+  #writer: JournalWriter;
   #sweep: WheelTimeout | undefined;
   #isClosed = false;
 
   constructor(options: JournalOptions) {
     this.#options = options;
     this.mode = options.config.journal;
+    this.#writer = new JournalWriter(options);
   }
 
   /** Whether anything can be written. */
@@ -222,8 +212,9 @@ export class Journal {
 
   /** Writes an entry; `done` is told when it is on the disk, or why not. */
   write(entry: JournalEntry, text: string, done: (error: Error | undefined) => void): void {
-    this.#writings.push({ entry, text, done });
-    this.#running ??= this.#run();
+    const place = placeOf(entry);
+    const value = recordValue(place, entry, text);
+    this.#writer.write({ op: "put", collection: JOURNAL, key: recordKey(place), value }, done);
   }
 
   /** The entry is not in the journal any more: it is deleted from the disk soon. */
@@ -238,8 +229,7 @@ export class Journal {
 
   /** Deletes an entry's record soon. */
   erase(entry: JournalEntry): void {
-    this.#others.push({ op: "delete", collection: JOURNAL, key: recordKey(placeOf(entry)) });
-    this.#writeSoon();
+    this.#writer.writeSoon({ op: "delete", collection: JOURNAL, key: recordKey(placeOf(entry)) });
   }
 
   /** Whether presence says what is true now. */
@@ -286,19 +276,15 @@ export class Journal {
   }
 
   /** Resolves when everything is on the disk that was to be, and deleted that was to be. Never rejects. */
-  async settled(): Promise<void> {
-    this.#later?.cancel();
-    this.#later = undefined;
-    if (this.#writings.length + this.#others.length > 0) this.#running ??= this.#run();
-    await this.#running;
+  settled(): Promise<void> {
+    return this.#writer.settled();
   }
 
   /** Writes nothing more; what has not been written by now is lost by name. */
   close(): void {
     this.#isClosed = true;
-    this.#later?.cancel();
     this.#sweep?.cancel();
-    for (const { done } of this.#writings.splice(0)) done(new Error("the journal is closed"));
+    this.#writer.close();
   }
 
   /** Counts, for operators. */
@@ -341,45 +327,10 @@ export class Journal {
 
   #setAside({ key, why }: DamagedRecord, value: Value): void {
     this.#options.log.error({ entry: key.join(" "), why }, "s2s: an entry of the journal cannot be read: set aside");
-    this.#others.push(
+    this.#writer.writeSoon(
       { op: "put", collection: DAMAGED, key, value: { why, value } },
       { op: "delete", collection: JOURNAL, key },
     );
-    this.#writeSoon();
-  }
-
-  #writeSoon(): void {
-    if (this.#running !== undefined || this.#later !== undefined || this.#isClosed) return;
-    this.#later = this.#options.wheel.add(DELETE_MS, () => {
-      this.#later = undefined;
-      this.#running ??= this.#run();
-    });
-  }
-
-  /** Writes what there is to write, one transaction after the other. Never rejects. */
-  async #run(): Promise<void> {
-    const { clock, store, log } = this.#options;
-    this.#later?.cancel();
-    this.#later = undefined;
-    // What comes in the same turn goes into the same transaction.
-    await clock.turn();
-    while (this.#writings.length + this.#others.length > 0) {
-      const writings = this.#writings.splice(0, BATCH);
-      const others = this.#others.splice(0, BATCH);
-      let error: Error | undefined;
-      try {
-        await store.batch([...writings.map(writeOf), ...others]);
-        await store.flushed();
-      } catch (thrown) {
-        error = asError(thrown);
-        log.error({ err: error, stanzas: writings.length }, "s2s: the journal cannot be written");
-        this.#others.unshift(...others);
-      }
-      for (const { done } of writings) done(error);
-      if (error !== undefined && this.#writings.length === 0) break;
-    }
-    this.#running = undefined;
-    if (this.#others.length > 0) this.#writeSoon();
   }
 
   #expire(): void {
@@ -409,9 +360,4 @@ async function readValue(store: Store, key: Key): Promise<Value | undefined> {
     if (thrown instanceof CorruptRecordError) return undefined;
     throw thrown;
   }
-}
-
-function writeOf({ entry, text }: Writing): Write {
-  const place = placeOf(entry);
-  return { op: "put", collection: JOURNAL, key: recordKey(place), value: recordValue(place, entry, text) };
 }
