@@ -10,7 +10,8 @@ import { InheritedListeners } from "../net/inherited.ts";
 import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network, PassableSocket } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
-import { type DrainReport, readLastReport } from "../shutdown/report.ts";
+import type { DrainReport } from "../shutdown/report.ts";
+import { readLastReport } from "../shutdown/report-file.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport, SuspendRequest } from "../shutdown/suspend-types.ts";
 import type {
   CancelRequest,

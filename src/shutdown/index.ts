@@ -68,19 +68,9 @@ export type { PhaseProgress } from "./phase-progress.ts";
 export type { PhaseEvent } from "./pipeline.ts";
 export { describeCount, logProgress, type ProgressLogOptions } from "./progress-log.ts";
 export { showProgress, type TerminalOptions } from "./progress-terminal.ts";
-export {
-  type CancelReport,
-  type DelayCut,
-  type DelayReport,
-  type DrainReport,
-  describeReport,
-  type ParticipantReport,
-  type PhaseReport,
-  type RepeatedRequest,
-  readLastReport,
-  type SkipReason,
-  writeReport,
-} from "./report.ts";
+export type * from "./report.ts";
+export { readLastReport, writeReport } from "./report-file.ts";
+export { describeReport } from "./report-text.ts";
 export { listenToSignals, type ProcessPort, type SignalOptions, type Stoppable } from "./signals.ts";
 export type * from "./suspend-types.ts";
 export type * from "./types.ts";

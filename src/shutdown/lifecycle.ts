@@ -12,7 +12,8 @@ import { Budget } from "./budget.ts";
 import { Obligations } from "./obligations.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { isWanted, type PhaseEvent, Pipeline } from "./pipeline.ts";
-import { type CancelReport, type DrainReport, type PhaseReport, writeReport } from "./report.ts";
+import type { CancelReport, DrainReport, PhaseReport } from "./report.ts";
+import { writeReport } from "./report-file.ts";
 import { type Cancel, type Run, reportOf, sectionsOf } from "./run.ts";
 import type {
   ResumeRequest,

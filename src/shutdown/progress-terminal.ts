@@ -6,7 +6,8 @@ import { formatDuration } from "../util/units.ts";
 import type { Lifecycle, LifecycleEvents } from "./lifecycle.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { describeCount } from "./progress-log.ts";
-import { describeReport, type PhaseReport } from "./report.ts";
+import type { PhaseReport } from "./report.ts";
+import { describeReport } from "./report-text.ts";
 
 export interface TerminalOptions<Phase extends string> {
   readonly lifecycle: Pick<Lifecycle<Phase>, "on">;

@@ -4,7 +4,9 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, type Option } from "commander";
 import { exitCode } from "../../shutdown/exit-codes.ts";
-import { type DrainReport, describeReport, listReports, readReport } from "../../shutdown/report.ts";
+import type { DrainReport } from "../../shutdown/report.ts";
+import { listReports, readReport } from "../../shutdown/report-file.ts";
+import { describeReport } from "../../shutdown/report-text.ts";
 import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";

@@ -2,7 +2,7 @@
 
 import { Command, type Option } from "commander";
 import type { ServerStatus } from "../../server/server.ts";
-import { readLastReport } from "../../shutdown/report.ts";
+import { readLastReport } from "../../shutdown/report-file.ts";
 import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";

@@ -3,7 +3,8 @@
 import { Command, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
-import { type DrainReport, describeReport } from "../../shutdown/report.ts";
+import type { DrainReport } from "../../shutdown/report.ts";
+import { describeReport } from "../../shutdown/report-text.ts";
 import { codeOf } from "../../util/errors.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";

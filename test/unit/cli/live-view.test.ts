@@ -8,7 +8,8 @@ import { PassThrough } from "node:stream";
 import type { Io } from "../../../src/cli/io.ts";
 import { liveView, type Shown } from "../../../src/cli/live-view.ts";
 import { runCommand } from "../../../src/cli/program.ts";
-import { type DrainReport, writeReport } from "../../../src/shutdown/report.ts";
+import type { DrainReport } from "../../../src/shutdown/report.ts";
+import { writeReport } from "../../../src/shutdown/report-file.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { systemRandom } from "../../../src/util/random.ts";
 
