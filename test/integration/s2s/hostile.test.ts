@@ -11,14 +11,13 @@ import {
   advanceUntil,
   answersPingsOf,
   certificatesOf,
+  Federation,
   type PeerSetup,
   phaseOf,
-  type Routes,
-  Side,
+  type Side,
   type SideOptions,
-  startPeer,
   until,
-} from "../../unit/server/s2s/harness.ts";
+} from "../../support/federation.ts";
 
 const OPENING = `<?xml version='1.0'?><stream:stream xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}'`;
 const OPEN = `${OPENING} from='b.test' to='a.test' version='1.0'>`;
@@ -45,9 +44,8 @@ describe("a hostile server", () => {
   let accepted: Transport[];
   /** Our ends of those that we dialled. */
   let dialled: Transport[];
-  let routes: Routes;
+  let federation: Federation;
   let a: Side;
-  let peers: ScriptedPeer[];
 
   beforeEach(() => {
     clock = new ManualClock();
@@ -66,27 +64,19 @@ describe("a hostile server", () => {
         return transport;
       },
     };
-    routes = new Map();
-    peers = [];
+    federation = new Federation(clock);
   });
 
-  afterEach(async () => {
-    a.s2s.destroy();
-    for (const peer of peers) await peer.stop();
-  });
+  afterEach(() => federation.end());
 
   async function start(options: Partial<SideOptions> = {}): Promise<void> {
-    a = await new Side({ host: "a.test", clock, routes, network, ...options }).start();
+    a = await federation.side("a.test", { network, ...options });
   }
 
-  async function peer(domain: string, setup: PeerSetup = {}): Promise<ScriptedPeer> {
-    const started = await startPeer(domain, { clock, routes }, setup);
-    peers.push(started);
-    return started;
-  }
+  const peer = (domain: string, setup?: PeerSetup): Promise<ScriptedPeer> => federation.peer(domain, setup);
 
   async function connect(): Promise<Writer> {
-    const port = routes.get("a.test")?.port ?? 0;
+    const port = federation.routes.get("a.test")?.port ?? 0;
     const transport = await new TcpNetwork({ clock, log: silentLog }).dial({ host: "127.0.0.1", port });
     return writerOn(transport);
   }
@@ -244,10 +234,10 @@ describe("a hostile server", () => {
       this.timeout(30_000);
       await start();
       await peer("b.test");
-      const at = routes.get("b.test");
+      const at = federation.routes.get("b.test");
       const writer = await authenticated();
       for (let n = 0; n < 300; n++) {
-        if (at !== undefined) routes.set(`d${n}.test`, at);
+        if (at !== undefined) federation.routes.set(`d${n}.test`, at);
         writer.send(`<db:result from='d${n}.test' to='a.test'>k</db:result>`);
         await until(() => (writer.text().match(/<db:result/g)?.length ?? 0) >= n + 2, "answered");
       }

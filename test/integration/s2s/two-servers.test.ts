@@ -1,29 +1,23 @@
 import assert from "node:assert/strict";
-import { systemClock } from "../../../src/util/clock.ts";
+import { type Clock, systemClock } from "../../../src/util/clock.ts";
 import { TestAuthority } from "../../support/certificates.ts";
-import { certificatesOf, phaseOf, type Routes, Side, type SideOptions, until } from "../../unit/server/s2s/harness.ts";
+import { certificatesOf, Federation, phaseOf, type Side, type SideOptions, until } from "../../support/federation.ts";
 
 describe("two servers over TLS on loopback", () => {
   const authority = TestAuthority.create();
   const stranger = TestAuthority.create("a stranger");
-  let routes: Routes;
-  let sides: Side[];
+  let federation: Federation<Clock>;
 
   beforeEach(() => {
-    routes = new Map();
-    sides = [];
+    federation = new Federation(systemClock);
   });
 
-  afterEach(() => {
-    for (const side of sides) side.s2s.destroy();
-  });
+  afterEach(() => federation.end());
 
-  async function side(host: string, by: TestAuthority, options: Partial<SideOptions> = {}): Promise<Side> {
+  function side(host: string, by: TestAuthority, options: Partial<SideOptions> = {}): Promise<Side> {
     const certificates = certificatesOf(host, by);
     const config = { require_tls: true, ...options.config };
-    const started = await new Side({ host, clock: systemClock, routes, certificates, ...options, config }).start();
-    sides.push(started);
-    return started;
+    return federation.side(host, { certificates, ...options, config });
   }
 
   async function drain(draining: Side): Promise<void> {

@@ -7,8 +7,8 @@ import { ManualClock } from "../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../src/testing/memory-network.ts";
 import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { startServer } from "../../../src/testing/start-server.ts";
+import { advanceUntil } from "../../support/federation.ts";
 import { SmClient } from "../../support/sm-client.ts";
-import { advanceUntil } from "../../unit/server/s2s/harness.ts";
 
 const HOLD = { reason: "a backup", trigger: "test", mode: "hold" } as const;
 const BACK = { reason: "done", trigger: "test" };

@@ -5,7 +5,7 @@ import { MemoryNetwork } from "../../../src/testing/memory-network.ts";
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../../src/testing/scripted-peer.ts";
 import { NS } from "../../../src/xml/ns.ts";
 import { TestAuthority } from "../../support/certificates.ts";
-import { advanceUntil, certificatesOf, phaseOf, Side, type SideOptions } from "../server/s2s/harness.ts";
+import { advanceUntil, certificatesOf, phaseOf, Side, type SideOptions } from "../../support/federation.ts";
 
 describe("the script of a peer", () => {
   it("is refused when it would not be understood", async () => {

@@ -3,7 +3,15 @@ import fc from "fast-check";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { Custom } from "../../../../src/testing/peer/script.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
-import { advanceUntil, answersPingsOf, type PeerSetup, phaseOf, type Routes, Side, startPeer } from "./harness.ts";
+import {
+  advanceUntil,
+  answersPingsOf,
+  type PeerSetup,
+  phaseOf,
+  type Routes,
+  Side,
+  startPeer,
+} from "../../../support/federation.ts";
 
 const BEHAVIOURS = [
   "acks",

@@ -4,7 +4,15 @@ import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import { silentLog } from "../../../../src/util/log.ts";
 import { NS } from "../../../../src/xml/ns.ts";
-import { advanceUntil, phaseOf, type Routes, Side, type SideOptions, startPeer, until } from "./harness.ts";
+import {
+  advanceUntil,
+  phaseOf,
+  type Routes,
+  Side,
+  type SideOptions,
+  startPeer,
+  until,
+} from "../../../support/federation.ts";
 
 const HEADER = `<?xml version='1.0'?><stream:stream xmlns='${NS.server}' xmlns:stream='${NS.streams}' xmlns:db='${NS.dialback}'`;
 const OPEN = `${HEADER} from='b.test' to='a.test' version='1.0'>`;

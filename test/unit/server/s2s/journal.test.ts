@@ -8,46 +8,34 @@ import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import type { Logger } from "../../../../src/util/log.ts";
 import { type Element, xml } from "../../../../src/xml/element.ts";
 import { NS } from "../../../../src/xml/ns.ts";
-import { stanza } from "../../../support/stanzas.ts";
 import {
   advanceUntil,
+  Federation,
   type PeerSetup,
   phaseOf,
-  type Routes,
-  Side,
+  type Side,
   type SideOptions,
-  startPeer,
   until,
-} from "./harness.ts";
+} from "../../../support/federation.ts";
+import { stanza } from "../../../support/stanzas.ts";
 
 const HOUR = 3_600_000;
 
 describe("the journal of s2s", function () {
   this.timeout(60_000);
   let clock: ManualClock;
-  let routes: Routes;
+  let federation: Federation;
   let store: MemoryStore;
-  let sides: Side[];
-  let peers: ScriptedPeer[];
 
   beforeEach(() => {
     clock = new ManualClock();
-    routes = new Map();
+    federation = new Federation(clock);
     store = new MemoryStore();
-    sides = [];
-    peers = [];
   });
 
-  afterEach(async () => {
-    for (const side of sides) side.s2s.destroy();
-    for (const peer of peers) await peer.stop();
-  });
+  afterEach(() => federation.end());
 
-  async function side(options: Partial<SideOptions> = {}): Promise<Side> {
-    const started = await new Side({ host: "a.test", clock, routes, store, ...options }).start();
-    sides.push(started);
-    return started;
-  }
+  const side = (options?: Partial<SideOptions>): Promise<Side> => federation.side("a.test", { store, ...options });
 
   /** A later life of the server, on the same store. */
   async function nextLife(options: Partial<SideOptions> = {}): Promise<Side> {
@@ -56,16 +44,11 @@ describe("the journal of s2s", function () {
     return started;
   }
 
-  async function peer(setup: PeerSetup = {}): Promise<ScriptedPeer> {
-    const started = await startPeer("b.test", { clock, routes }, { abilities: { sm: true }, ...setup });
-    peers.push(started);
-    return started;
-  }
+  const peer = (setup?: PeerSetup): Promise<ScriptedPeer> =>
+    federation.peer("b.test", { abilities: { sm: true }, ...setup });
 
   /** b.test has an address, and nobody listens there. */
-  function away(): void {
-    routes.set("b.test", { host: "127.0.0.1", port: 1 });
-  }
+  const away = (): void => federation.nobodyAt("b.test");
 
   async function backingOff(of: Side): Promise<void> {
     await until(() => of.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
@@ -338,7 +321,7 @@ describe("the journal of s2s", function () {
       const a = await side();
       for (const id of numbered(3)) a.say(id, "x@b.test");
       await until(() => a.counts.stored === 3, "all are on the disk");
-      routes.delete("b.test");
+      federation.routes.delete("b.test");
       await advanceUntil(clock, () => a.told.length === 3, "all senders are told", 10 * HOUR, 5_000);
       assert.equal(a.told[0]?.element.getChildText("body"), "hear m0");
       assert.deepEqual(a.counts, { stored: 3, returned: 3 });
@@ -376,7 +359,7 @@ describe("the journal of s2s", function () {
 
     it("has bounds, for a domain and in all, beyond which everything comes back at once", async () => {
       away();
-      routes.set("c.test", { host: "127.0.0.1", port: 1 });
+      federation.nobodyAt("c.test");
       const a = await side({ config: { journal_max: 5, journal_max_per_domain: 3 } });
       for (const id of numbered(4)) a.say(id, "x@b.test");
       for (const id of numbered(4, 4)) a.say(id, "x@c.test");

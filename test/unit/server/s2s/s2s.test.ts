@@ -3,48 +3,31 @@ import { networkInterfaces } from "node:os";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import { NS } from "../../../../src/xml/ns.ts";
-import { skip } from "../../../support/skip.ts";
 import {
   advanceUntil,
   answersPingsOf,
+  Federation,
   type PeerSetup,
   phaseOf,
-  type Routes,
-  Side,
+  type Side,
   type SideOptions,
-  startPeer,
   until,
-} from "./harness.ts";
+} from "../../../support/federation.ts";
+import { skip } from "../../../support/skip.ts";
 
 describe("s2s", () => {
   let clock: ManualClock;
-  let routes: Routes;
-  let sides: Side[];
-  let peers: ScriptedPeer[];
+  let federation: Federation;
 
   beforeEach(() => {
     clock = new ManualClock();
-    routes = new Map();
-    sides = [];
-    peers = [];
+    federation = new Federation(clock);
   });
 
-  afterEach(async () => {
-    for (const side of sides) side.s2s.destroy();
-    for (const peer of peers) await peer.stop();
-  });
+  afterEach(() => federation.end());
 
-  async function side(host: string, options: Partial<SideOptions> = {}): Promise<Side> {
-    const started = await new Side({ host, clock, routes, ...options }).start();
-    sides.push(started);
-    return started;
-  }
-
-  async function peer(domain: string, setup: PeerSetup = {}): Promise<ScriptedPeer> {
-    const started = await startPeer(domain, { clock, routes }, setup);
-    peers.push(started);
-    return started;
-  }
+  const side = (host: string, options?: Partial<SideOptions>): Promise<Side> => federation.side(host, options);
+  const peer = (domain: string, setup?: PeerSetup): Promise<ScriptedPeer> => federation.peer(domain, setup);
 
   describe("between two of us, by dialback", () => {
     it("delivers both ways and proves it by pings", async () => {
@@ -156,7 +139,7 @@ describe("s2s", () => {
   describe("with peers that fail", () => {
     it("returns what cannot be delivered, and refuses at once while it backs off", async () => {
       const a = await side("a.test");
-      routes.set("refuses.test", { host: "127.0.0.1", port: 1 });
+      federation.nobodyAt("refuses.test");
       a.message("m1", "x@nowhere.test");
       a.message("m2", "x@refuses.test");
       await until(() => a.returned.length === 2, "both came back");
@@ -264,7 +247,7 @@ describe("s2s", () => {
   describe("while it runs", () => {
     it("keeps the latest presence while it backs off, and tells the contact when the other server is back", async () => {
       const a = await side("a.test", { sendersPresent: false });
-      routes.set("b.test", { host: "127.0.0.1", port: 1 });
+      federation.nobodyAt("b.test");
       a.presence(3, "x@b.test");
       await until(() => a.s2s.links()[0]?.state === "backing-off", "b.test cannot be reached");
       a.presence(3, "x@b.test", "unavailable");
@@ -280,7 +263,7 @@ describe("s2s", () => {
 
     it("gives kept presence up in the end, each by name, and holds no timer then", async () => {
       const a = await side("a.test", { sendersPresent: false });
-      routes.set("b.test", { host: "127.0.0.1", port: 1 });
+      federation.nobodyAt("b.test");
       a.presence(2, "x@b.test", "unavailable");
       await advanceUntil(clock, () => a.fates.length === 2, "given up", 3 * 3_600_000);
       assert.deepEqual(
@@ -348,7 +331,7 @@ describe("s2s", () => {
         if (!hasAddress(host)) skip(this, `this machine has no address ${host}`);
         const a = await side("a.test");
         const b = await side("bücher.test", { config: { listen: [host === "::1" ? "[::1]:0" : `${host}:0`] } });
-        routes.set("xn--bcher-kva.test", { host, port: Number(b.s2s.listening[0]?.split(":").at(-1)) });
+        federation.routes.set("xn--bcher-kva.test", { host, port: Number(b.s2s.listening[0]?.split(":").at(-1)) });
         a.message("m1", "x@BÜCHER.test");
         await until(() => b.delivered.length === 1, "it arrived");
         assert.equal(b.delivered[0]?.to?.domain, "bücher.test");

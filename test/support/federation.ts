@@ -1,27 +1,27 @@
 // The parties of the tests of s2s, on loopback: `Side` is the real thing with a stand-in for the router; the other servers
-// are scripted peers of the test kit.
+// are scripted peers of the test kit; a `Federation` is the parties of one test.
 
-import { configSchema } from "../../../../src/config/schema.ts";
-import type { NameServer } from "../../../../src/net/name-server.ts";
-import { Resolver } from "../../../../src/net/resolver.ts";
-import { TcpNetwork } from "../../../../src/net/tcp.ts";
-import { makeContext } from "../../../../src/net/tls-contexts.ts";
-import type { CertificateSource, Network } from "../../../../src/net/transport.ts";
-import { S2s } from "../../../../src/server/s2s/s2s.ts";
-import type { Evidence, Fate, PhaseContext, Progress } from "../../../../src/shutdown/types.ts";
-import type { Stanza } from "../../../../src/stanza/stanza.ts";
-import { errorReply, resultOf } from "../../../../src/stanza/stanza-error.ts";
-import type { Store } from "../../../../src/store/store.ts";
-import type { ManualClock } from "../../../../src/testing/manual-clock.ts";
-import type { Custom, Script } from "../../../../src/testing/peer/script.ts";
-import { ScriptedPeer, type ScriptedPeerOptions } from "../../../../src/testing/scripted-peer.ts";
-import type { Clock } from "../../../../src/util/clock.ts";
-import { Deadline } from "../../../../src/util/deadline.ts";
-import { type Logger, silentLog } from "../../../../src/util/log.ts";
-import { systemRandom } from "../../../../src/util/random.ts";
-import { type Element, xml } from "../../../../src/xml/element.ts";
-import { TestAuthority } from "../../../support/certificates.ts";
-import { stanza } from "../../../support/stanzas.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import type { NameServer } from "../../src/net/name-server.ts";
+import { Resolver } from "../../src/net/resolver.ts";
+import { TcpNetwork } from "../../src/net/tcp.ts";
+import { makeContext } from "../../src/net/tls-contexts.ts";
+import type { CertificateSource, Network } from "../../src/net/transport.ts";
+import { S2s } from "../../src/server/s2s/s2s.ts";
+import type { Evidence, Fate, PhaseContext, Progress } from "../../src/shutdown/types.ts";
+import type { Stanza } from "../../src/stanza/stanza.ts";
+import { errorReply, resultOf } from "../../src/stanza/stanza-error.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { ManualClock } from "../../src/testing/manual-clock.ts";
+import type { Custom, Script } from "../../src/testing/peer/script.ts";
+import { ScriptedPeer, type ScriptedPeerOptions } from "../../src/testing/scripted-peer.ts";
+import type { Clock } from "../../src/util/clock.ts";
+import { Deadline } from "../../src/util/deadline.ts";
+import { type Logger, silentLog } from "../../src/util/log.ts";
+import { systemRandom } from "../../src/util/random.ts";
+import { type Element, xml } from "../../src/xml/element.ts";
+import { TestAuthority } from "./certificates.ts";
+import { stanza } from "./stanzas.ts";
 
 /** A certificate for `host` issued by `authority`, trusting what `authority` issued. */
 export function certificatesOf(host: string, authority: TestAuthority): CertificateSource {
@@ -177,6 +177,44 @@ export class Side {
     }
     this.delivered.push(arrived);
     return this.#options.deliver?.(arrived);
+  }
+}
+
+/** The servers of one test: they share a clock, know where each other are, and end together. */
+export class Federation<AnyClock extends Clock = ManualClock> {
+  readonly clock: AnyClock;
+  readonly routes: Routes = new Map();
+  #sides: Side[] = [];
+  #peers: ScriptedPeer[] = [];
+
+  constructor(clock: AnyClock) {
+    this.clock = clock;
+  }
+
+  /** Starts a real one. */
+  async side(host: string, options: Partial<SideOptions> = {}): Promise<Side> {
+    const { clock, routes } = this;
+    const started = await new Side({ host, clock, routes, ...options }).start();
+    this.#sides.push(started);
+    return started;
+  }
+
+  /** Starts a scripted one; see `startPeer`. */
+  async peer(domain: string, setup: PeerSetup = {}): Promise<ScriptedPeer> {
+    const started = await startPeer(domain, this, setup);
+    this.#peers.push(started);
+    return started;
+  }
+
+  /** Gives `domain` an address at which nobody listens. */
+  nobodyAt(domain: string): void {
+    this.routes.set(domain, { host: "127.0.0.1", port: 1 });
+  }
+
+  /** Ends them all. */
+  async end(): Promise<void> {
+    for (const side of this.#sides) side.s2s.destroy();
+    for (const peer of this.#peers) await peer.stop();
   }
 }
 
