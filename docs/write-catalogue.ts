@@ -21,11 +21,14 @@ const SOURCES = [
   "src/server/module-api.ts",
   "src/server/ad-hoc-command.ts",
   "src/shutdown/types.ts",
+  "src/shutdown/suspend-types.ts",
   "src/shutdown/report.ts",
   "src/shutdown/obligations.ts",
   "src/shutdown/exit-codes.ts",
   "src/server/session.ts",
   "src/server/rosters.ts",
+  "src/server/teller.ts",
+  "src/server/text-template.ts",
   "src/store/store.ts",
   "src/util/hooks.ts",
   "src/util/clock.ts",
@@ -219,6 +222,7 @@ class Catalogue {
   #otherTypes(): string {
     const parts = ["## Types"];
     const told = new Set([...CHAPTERS, ...TOLD, ...this.#inPlace]);
+    for (const name of this.#exports) this.#mentioned.add(name);
     // A type's own members mention others while the loop runs.
     for (const name of this.#mentioned) {
       const declaration = this.#types.get(name);
@@ -265,7 +269,9 @@ class Catalogue {
       const optional = ts.isPropertySignature(member) && member.questionToken !== undefined ? "?" : "";
       return `| \`${memberName(member)}${optional}\` | ${cell(code(flat(type ?? "")))} | ${cell(docOf(member))} |`;
     });
-    const bases = declaration.heritageClauses?.flatMap(({ types }) => types.map((type) => type.getText())) ?? [];
+    const bases =
+      declaration.heritageClauses?.flatMap(({ types }) => types.map((type) => type.expression.getText())) ?? [];
+    for (const base of bases) this.#mentioned.add(base);
     const inherited =
       bases.length === 0 ? "" : `\n\nand the fields of ${bases.map((base) => this.#link(base)).join(", ")}`;
     return `${["| field | type | |", "|---|---|---|", ...rows].join("\n")}${inherited}`;
@@ -351,9 +357,11 @@ function plainExpression(expression: ts.Expression): ts.Expression {
   return expression;
 }
 
-/** Without what only the class itself can reach. */
+/** Without what only the class itself can reach, and what has a symbol in place of a name. */
 function isPublic(member: ts.TypeElement | ts.ClassElement): boolean {
-  if (member.name !== undefined && ts.isPrivateIdentifier(member.name)) return false;
+  if (member.name !== undefined && (ts.isPrivateIdentifier(member.name) || ts.isComputedPropertyName(member.name))) {
+    return false;
+  }
   const modifiers = ts.canHaveModifiers(member) ? (ts.getModifiers(member) ?? []) : [];
   return modifiers.every(({ kind }) => kind !== ts.SyntaxKind.PrivateKeyword);
 }

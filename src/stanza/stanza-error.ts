@@ -43,6 +43,9 @@ export interface ErrorDetail {
   readonly namespace: string;
 }
 
+/** By this all copies of the package know each other's errors: a test that is compiled as it is loaded can have two. */
+const MARK = Symbol.for("morendo.StanzaError");
+
 /** An error to be told to the sender of a stanza. */
 export class StanzaError {
   readonly condition: ErrorCondition;
@@ -55,6 +58,14 @@ export class StanzaError {
     this.type = type;
     this.text = text;
     this.detail = detail;
+  }
+
+  get [MARK](): true {
+    return true;
+  }
+
+  static [Symbol.hasInstance](value: unknown): value is StanzaError {
+    return typeof value === "object" && value !== null && MARK in value;
   }
 
   /**

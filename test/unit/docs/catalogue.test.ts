@@ -56,6 +56,22 @@ describe("docs/CATALOGUE.md", () => {
     assert.match(page, /### `close-sessions` \(past the point of no return\)/);
   });
 
+  it("tells of everything that can be imported by name, and of what a module is told when the server is suspended", () => {
+    const page = catalogue(read);
+    const lists = Array.from(
+      read("src/module.ts").matchAll(/^export (?:type )?\{([^}]*)\}/gm),
+      ([, names = ""]) => names,
+    );
+    const names = lists.flatMap((list) => list.split(",")).map((name) => name.replace("type ", "").trim());
+    // Told of in the chapter on functions and in that on phases.
+    const elsewhere = ["", "z", "NS", "PhaseName"];
+    const silent = [...names, "SuspendContext", "ResumeContext"].filter(
+      (name) => !elsewhere.includes(name) && !new RegExp(`^##+ ${name}$`, "m").test(page),
+    );
+    assert.ok(names.includes("Teller"));
+    assert.deepEqual(silent, []);
+  });
+
   it("changes with the comment of a hook", () => {
     const hook = commentBefore('"presence/sent"');
     const other = catalogue(changed("src/server/catalogue.ts", hook, "/** Something else. */"));
