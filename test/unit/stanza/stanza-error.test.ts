@@ -16,7 +16,7 @@ describe("a stanza error", () => {
 
   it("is nothing else that has a condition", () => {
     for (const value of [undefined, null, "forbidden", {}, { condition: "forbidden", type: "auth" }, StanzaError]) {
-      assert.equal((value as unknown) instanceof StanzaError, false, String(value));
+      assert.equal((value as unknown) instanceof StanzaError, false, typeof value);
     }
   });
 });
