@@ -151,10 +151,15 @@ export class TestServer {
 
   /** The ports it listens on now; 0 where it does not. */
   get ports(): ServerPorts {
-    const ports = (kind: string): number[] =>
-      this.status.listening.filter((text) => text.startsWith(kind)).map((text) => Number(text.split(":").at(-1)));
-    const [c2s = 0, c2sTls = 0] = ports("c2s");
-    return { c2s, c2sTls, s2s: ports("s2s")[0] ?? 0 };
+    const { listening } = this.status;
+    const port = (kind: string): number =>
+      Number(
+        listening
+          .find((text) => text.startsWith(`${kind} `))
+          ?.split(":")
+          .at(-1) ?? 0,
+      );
+    return { c2s: port("c2s"), c2sTls: port("c2s-tls"), s2s: port("s2s") };
   }
 
   /** What it says of itself. */

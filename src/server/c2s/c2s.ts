@@ -231,9 +231,9 @@ export class C2s {
     return session instanceof ClientSession && session.hibernating;
   }
 
-  /** The addresses listened on. */
+  /** What is listened for and where, as `purpose host:port`. */
   get listening(): readonly string[] {
-    return this.#listeners.addresses;
+    return this.#listeners.names;
   }
 
   /** Opens the listeners. Rejects with the error of the first that cannot be opened, the others closed again. */

@@ -169,9 +169,9 @@ export class S2s {
     for (const link of this.#links.values()) link.reconfigured();
   }
 
-  /** Where it listens, as `host:port`. */
+  /** What is listened for and where, as `purpose host:port`. */
   get listening(): readonly string[] {
-    return this.#listeners.addresses;
+    return this.#listeners.names;
   }
 
   /**
