@@ -82,10 +82,14 @@ export class StreamError {
     return new StreamError("see-other-host", text, host);
   }
 
-  /** Tells the peer that it acknowledged `h` stanzas when it had been sent fewer (XEP-0198 §4). */
+  /**
+   * Tells the peer that it acknowledged `h` stanzas when it had been sent fewer (XEP-0198 §4), or had acknowledged more
+   * before: with counters that wrap one looks like the other. `sent` is not wrapped.
+   */
   static handledCountTooHigh(h: number, sent: number): StreamError {
-    const counts = { xmlns: NS.sm, h: String(h), "send-count": String(sent) };
-    const text = `You acknowledged ${h} stanzas, but ${sent} were sent`;
+    const count = sent % 0x1_0000_0000;
+    const counts = { xmlns: NS.sm, h: String(h), "send-count": String(count) };
+    const text = `You acknowledged ${h} stanzas: more than the ${count} that were sent, or fewer than before`;
     return new StreamError("undefined-condition", text, undefined, xml("handled-count-too-high", counts));
   }
 

@@ -17,6 +17,14 @@ describe("StreamError", () => {
     assert.equal(StreamError.read(error.toElement()).host, "[2001:db8::1]:5223");
   });
 
+  it("says in 32 bits how many stanzas were sent, and does not call fewer than before too many", () => {
+    const text = StreamError.handledCountTooHigh(3, 2 ** 32 + 5)
+      .toElement()
+      .toString();
+    assert.match(text, /<handled-count-too-high xmlns="urn:xmpp:sm:3" h="3" send-count="5"\/>/);
+    assert.match(text, /acknowledged 3 stanzas: more than the 5 that were sent, or fewer than before/);
+  });
+
   it("reads a condition it does not know as undefined-condition", () => {
     const element = xml("stream:error", {}, xml("constructor", { xmlns: "urn:ietf:params:xml:ns:xmpp-streams" }));
     assert.equal(StreamError.read(element).condition, "undefined-condition");
