@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { asError, codeOf } from "../util/errors.ts";
+import { describeProblems } from "./argument-problems.ts";
 
 /** Who asks for an operation, and by which door. */
 export interface Caller {
@@ -68,8 +69,7 @@ async function carryOut<Args extends z.ZodType>(
 ): Promise<Outcome> {
   const checked = schema.safeParse(args ?? {});
   if (!checked.success) {
-    const problems = checked.error.issues.map(({ path, message }) => [...path.map(String), message].join(": "));
-    return failed("MORENDO_BAD_ARGUMENTS", problems.join("; "));
+    return failed("MORENDO_BAD_ARGUMENTS", describeProblems(checked.error.issues));
   }
   try {
     return { ok: true, result: (await work(checked.data, call)) ?? null };

@@ -10,6 +10,7 @@ import type { Call } from "./operation.ts";
 
 /** A week: whoever wants longer has a calendar. */
 const MAX_DELAY_MS = 7 * 86_400_000;
+const A_WEEK = "expected at most a week";
 /** The delay of what is announced and has none: so that it gets out. */
 const LEAST_NOTICE_MS = 1_000;
 
@@ -18,7 +19,7 @@ const announcement = z.string().min(1).max(2_000);
 /** What can be said of the time before a stop or a restart. */
 export const scheduleShape = {
   /** How long everything is still served; as configured unless given. */
-  delayMs: z.int().nonnegative().max(MAX_DELAY_MS).optional(),
+  delayMs: z.int().nonnegative().max(MAX_DELAY_MS, A_WEEK).optional(),
   /** What users are told meanwhile. */
   announcement: announcement.optional(),
 };
@@ -33,6 +34,12 @@ export const stopArguments = z.strictObject({
 
 const PLACE = 'a host such as "xmpp2.example.org" or "xmpp2.example.org:5222"';
 
+/** Without a port clients take the usual one. */
+function hasPort(place: string): boolean {
+  const port = Number(/[^:]:(\d+)$/.exec(place)?.[1] ?? 5222);
+  return port >= 1 && port <= 65_535;
+}
+
 export const evacuateArguments = z.strictObject({
   reason: z.string().max(1_000).default("the server is being evacuated"),
   /** Where clients are sent; without it they are asked to leave. */
@@ -40,10 +47,11 @@ export const evacuateArguments = z.strictObject({
     .string()
     .max(1_024)
     .regex(/^(\[[0-9A-Fa-f:.]+\]|[^\s:@/<>&[\]]+)(:\d{1,5})?$/u, `expected ${PLACE}`)
+    .refine(hasPort, "expected a port from 1 to 65535")
     .optional(),
   /** How many sessions a second. */
   pace: z.number().positive().max(100_000).default(DEFAULT_PACE),
-  timeoutMs: z.int().positive().max(MAX_DELAY_MS).default(600_000),
+  timeoutMs: z.int().positive().max(MAX_DELAY_MS, A_WEEK).default(600_000),
   onTimeout: z.enum(["back", "stay"]).default("stay"),
   /** Tells every step by `state` and `progress` events. */
   follow: z.boolean().default(false),
