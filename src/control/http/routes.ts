@@ -2,6 +2,7 @@
 // connections (http-server.ts).
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { OPERATION_NAMES } from "../../config/operation-names.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Outcome } from "../../operations/operation.ts";
 import type { Operations } from "../../operations/operations.ts";
@@ -23,6 +24,7 @@ import { Watchers } from "./watchers.ts";
 /** Operations under way at a time, of all clients. */
 const MAX_RUNNING = 32;
 const HEARTBEAT_MS = 10_000;
+const OPERATIONS: ReadonlySet<string> = new Set(OPERATION_NAMES);
 /** The operations that can be asked for by GET, because they take no arguments and change nothing. */
 const READS: ReadonlySet<string> = new Set(["status", "plan", "report"]);
 
@@ -78,7 +80,7 @@ export class Routes {
       return;
     }
     const exchange = { request, response, path };
-    const allowed = this.#methodsOf(path);
+    const allowed = this.#methodsOf(path, request.method);
     if (allowed === undefined) {
       // Whoever may not ask learns nothing of what there is.
       if (this.#admit(exchange) !== undefined)
@@ -94,7 +96,7 @@ export class Routes {
     await handler(exchange);
   }
 
-  #methodsOf(path: string): Readonly<Record<string, Handler>> | undefined {
+  #methodsOf(path: string, method: string | undefined): Readonly<Record<string, Handler>> | undefined {
     const get = (handler: Handler): Readonly<Record<string, Handler>> => ({ GET: handler, HEAD: handler });
     if (path === "/live") return get(({ response }) => answer(response, 200, TEXT, "live\n"));
     if (path === "/ready") return get((exchange) => this.#ready(exchange));
@@ -102,6 +104,8 @@ export class Routes {
     if (path === "/api/events") return { GET: (exchange) => this.#events(exchange) };
     if (path.startsWith("/api/")) {
       const name = path.slice("/api/".length);
+      // Whoever asks for one that does not exist in the right way is told which ones do; there is no right way to the others.
+      if (method !== "POST" && !OPERATIONS.has(name)) return undefined;
       const perform: Handler = (exchange) => this.#perform(exchange, name);
       return READS.has(name) ? { ...get(perform), POST: perform } : { POST: perform };
     }
