@@ -70,6 +70,10 @@ export class JournalLane {
    */
   add(owed: Owed): Promise<void> {
     const { fates } = this.#journal;
+    if (owed.entry !== undefined) {
+      this.putBack([owed]);
+      return Promise.resolve();
+    }
     const state = stateKey(owed.stanza);
     // Nobody is to learn later that somebody was there who is not.
     if (state !== undefined && owed.stanza.type === "available" && !this.#journal.isTrue(owed)) {
@@ -85,9 +89,9 @@ export class JournalLane {
     this.#waiting.push(entry);
     this.#writing++;
     return new Promise((resolve) => {
-      this.#journal.write(entry, owed.stanza.text, (error) => {
+      this.#journal.write(entry, owed.stanza.text, (error, isUnknown) => {
         this.#writing--;
-        resolve(this.#written(entry, owed, error));
+        resolve(this.#written(entry, owed, error, isUnknown));
       });
     });
   }
@@ -154,13 +158,12 @@ export class JournalLane {
 
   /** What has waited too long goes back to its senders. */
   expire(now: number): void {
-    const late: JournalEntry[] = [];
-    for (let head = this.#head(); head?.place === "waiting" && head.until <= now; head = this.#head()) {
-      this.#waiting.shift();
-      head.place = "out";
-      late.push(head);
-    }
+    // Anywhere: the lifetime may have been longer for those before them, and the calendar may have been set back.
+    const late = this.#waiting.filter(({ place, until }) => place === "waiting" && until <= now);
     if (late.length === 0) return;
+    const taken = new Set(late);
+    this.#waiting = this.#waiting.filter((entry) => !taken.has(entry));
+    for (const entry of late) entry.place = "out";
     this.#journal.read(late).then(
       // None of them is to be sent: the clock was set back meanwhile, if there is any.
       (owed) => this.putBack(owed),
@@ -234,10 +237,12 @@ export class JournalLane {
     this.#journal.remove(isNewer ? entry : older);
   }
 
-  #written(entry: JournalEntry, owed: Owed, error: Error | undefined): void | Promise<void> {
+  #written(entry: JournalEntry, owed: Owed, error?: Error, isUnknown = false): void | Promise<void> {
     const { fates } = this.#journal;
     if (error !== undefined) {
       this.#journal.remove(entry);
+      // Its sender is not to be told that it failed when it may yet go out.
+      if (isUnknown) return fates.lose(owed);
       return fates.giveBackLate(owed, new StanzaError("internal-server-error", "it could not be kept"));
     }
     fates.store(owed);

@@ -14,8 +14,8 @@ export interface JournalWriterOptions {
   readonly log: Logger;
 }
 
-/** Tells whoever waits that something is on the disk, or why not. */
-type Done = (error: Error | undefined) => void;
+/** Tells whoever waits that something is on the disk, or why not; `isUnknown` when it may be there all the same. */
+export type Done = (error: Error | undefined, isUnknown?: boolean) => void;
 
 interface Awaited {
   readonly write: Write;
@@ -31,6 +31,8 @@ const DELETE_MS = 500;
 export class JournalWriter {
   #options: JournalWriterOptions;
   #awaited: Awaited[] = [];
+  /** What the disk is busy with, of that. */
+  #underWay: readonly Awaited[] = [];
   #others: Write[] = [];
   #running: Promise<void> | undefined;
   #later: WheelTimeout | undefined;
@@ -64,7 +66,10 @@ export class JournalWriter {
   close(): void {
     this.#isClosed = true;
     this.#later?.cancel();
-    for (const { done } of this.#awaited.splice(0)) done(new Error("the journal is closed"));
+    const error = new Error("the journal is closed");
+    for (const { done } of this.#underWay) done(error, true);
+    this.#underWay = [];
+    for (const { done } of this.#awaited.splice(0)) done(error);
   }
 
   #runSoon(): void {
@@ -84,6 +89,7 @@ export class JournalWriter {
     await clock.turn();
     while (this.#awaited.length + this.#others.length > 0) {
       const awaited = this.#awaited.splice(0, BATCH);
+      this.#underWay = awaited;
       const others = this.#others.splice(0, BATCH);
       let error: Error | undefined;
       try {
@@ -94,7 +100,9 @@ export class JournalWriter {
         log.error({ err: error, stanzas: awaited.length }, "s2s: the journal cannot be written");
         this.#others.unshift(...others);
       }
-      for (const { done } of awaited) done(error);
+      // When it was closed meanwhile, they have been told that nobody knows.
+      for (const { done } of this.#underWay) done(error);
+      this.#underWay = [];
       if (error !== undefined && this.#awaited.length === 0) break;
     }
     this.#running = undefined;

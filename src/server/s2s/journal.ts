@@ -31,7 +31,7 @@ import {
   stanzaOf,
 } from "./journal-records.ts";
 import { stateKey } from "./journal-treatment.ts";
-import { JournalWriter } from "./journal-writer.ts";
+import { type Done, JournalWriter } from "./journal-writer.ts";
 
 /** What the journal asks of the rest of the server. */
 export interface JournalSurroundings {
@@ -211,7 +211,7 @@ export class Journal {
   }
 
   /** Writes an entry; `done` is told when it is on the disk, or why not. */
-  write(entry: JournalEntry, text: string, done: (error: Error | undefined) => void): void {
+  write(entry: JournalEntry, text: string, done: Done): void {
     const place = placeOf(entry);
     const value = recordValue(place, entry, text);
     this.#writer.write({ op: "put", collection: JOURNAL, key: recordKey(place), value }, done);

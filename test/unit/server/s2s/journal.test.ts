@@ -202,6 +202,29 @@ describe("the journal of s2s", function () {
       assert.deepEqual(a.counts, { returned: 1 });
     });
 
+    it("has a fate for each stanza also when the disk does not come to an end", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      let open = (): void => undefined;
+      const gate = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      store.hooks.beforeWrite = () => gate;
+      const stopping = stop(a);
+      let isOver = false;
+      void stopping.then(() => {
+        isOver = true;
+      });
+      await advanceUntil(clock, () => isOver, "the stop is over", 20_000);
+      assert.deepEqual(a.counts, { lost: 3 });
+      assert.deepEqual(a.told, []);
+      open();
+      await stopping;
+      await until(() => a.s2s.journal?.waiting === 0, "the disk has come to an end");
+      assert.deepEqual(a.counts, { lost: 3 });
+    });
+
     it("has what it wrote after a crash right behind", async () => {
       away();
       const a = await side();
@@ -357,6 +380,25 @@ describe("the journal of s2s", function () {
       assert.equal(b.stanzas.length, 0);
     });
 
+    it("tells them in time whatever the calendar said when others came that wait before theirs", async () => {
+      away();
+      const a = await side({ config: { journal_lifetime: "5m" } });
+      const { wallTime } = clock;
+      clock.wallTime = () => wallTime.call(clock) + 1_000 * HOUR;
+      a.say("from-the-future", "x@b.test");
+      clock.wallTime = wallTime;
+      a.say("m1", "x@b.test");
+      await until(() => a.counts.stored === 2, "both are on the disk");
+      await advanceUntil(clock, () => a.told.length > 0, "told", HOUR, 5_000);
+      assert.deepEqual(
+        a.told.map(({ id }) => id),
+        ["m1"],
+      );
+      const b = await peer();
+      await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "the other one arrives", HOUR, 1_000);
+      assert.deepEqual(ids(b), ["from-the-future"]);
+    });
+
     it("has bounds, for a domain and in all, beyond which everything comes back at once", async () => {
       away();
       federation.nobodyAt("c.test");
@@ -491,6 +533,34 @@ describe("the journal of s2s", function () {
       await stop(a);
       assert.equal(await waiting(), 0);
       assert.deepEqual(a.counts, { "proved/sm-ack": 1 });
+    });
+
+    it("has each message once, also when its stream breaks while the disk is busy with it", async () => {
+      let isMute = true;
+      const b = await peer({ script: { ack: () => (isMute ? "ignore" : "ordinary") } });
+      const a = await side({ config: { journal_before_ack: true } });
+      await a.carry("m0", "x@b.test");
+      await until(() => b.stanzas.length === 1, "it arrived");
+      let isSlow = true;
+      let isWriting = false;
+      store.hooks.beforeFlush = async () => {
+        isWriting = true;
+        while (isSlow) await clock.turn();
+      };
+      const carried = a.carry("m1", "x@b.test");
+      await until(() => isWriting, "it is being written");
+      await b.crash();
+      await until(() => a.s2s.links()[0]?.state !== "open", "it is noticed");
+      isSlow = false;
+      await carried;
+      assert.equal(a.s2s.journal?.waiting, 2);
+      isMute = false;
+      await stop(a);
+      assert.equal(await waiting(), 2);
+      await b.listen();
+      const next = await nextLife();
+      await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "all are proved");
+      assert.deepEqual(ids(b), ["m0", "m0", "m1"]);
     });
 
     it("loses nothing in a crash that its sender has an acknowledgement of", async () => {
