@@ -1,21 +1,19 @@
 // The server's own part in the phase `announce`: everything is served as before, and readiness is red. Ends an announced
 // delay when nobody is left whom it is for. Not for: telling anybody (modules/announce).
 
+import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { Participant, PhaseContext } from "../shutdown/types.ts";
 import type { Clock } from "../util/clock.ts";
+import type { C2s } from "./c2s/c2s.ts";
 import type { PhaseName } from "./phases.ts";
-import type { Session } from "./session.ts";
+import type { SessionTable } from "./session-table.ts";
 
 /** What is looked at, and how the delay is ended. */
 export interface AnnouncePhaseOptions {
   readonly clock: Clock;
-  /** All sessions, in no order. */
-  readonly sessions: () => Iterable<Session>;
-  /** How many of them have a client that is connected: those that wait for their clients do not count. */
-  readonly connected: () => number;
-  /** Tells whether a session waits for its client. */
-  readonly isWaiting: (session: Session) => boolean;
-  readonly endDelay: (why: string) => void;
+  readonly lifecycle: Pick<Lifecycle<PhaseName>, "endDelay">;
+  readonly sessions: SessionTable;
+  readonly c2s: Pick<C2s, "hibernating" | "isHibernating">;
 }
 
 /** How often it is looked who is left. */
@@ -33,26 +31,27 @@ export function announcePhase(options: AnnouncePhaseOptions): Participant<PhaseN
 }
 
 async function watch(options: AnnouncePhaseOptions, context: PhaseContext<PhaseName>): Promise<void> {
-  const { clock, connected, endDelay } = options;
+  const { clock, lifecycle, sessions, c2s } = options;
   let most = 0;
   while (!context.signal.aborted) {
-    const left = connected();
+    // Those that wait for their clients have nobody to tell.
+    const left = sessions.size - c2s.hibernating;
     most = Math.max(most, left);
     const isFor = context.announcement !== undefined;
     context.progress({ done: most - left, total: most, blockers: isFor ? firstNames(options) : [] });
     if (isFor && left === 0) {
-      endDelay("nobody is left");
+      lifecycle.endDelay("nobody is left");
       return;
     }
     await clock.sleep(LOOK_MS, context.signal);
   }
 }
 
-function firstNames({ sessions, isWaiting }: AnnouncePhaseOptions): string[] {
+function firstNames({ sessions, c2s }: AnnouncePhaseOptions): string[] {
   const names: string[] = [];
   let seen = 0;
-  for (const session of sessions()) {
-    if (!isWaiting(session)) names.push(session.jid.toString());
+  for (const session of sessions.all()) {
+    if (!c2s.isHibernating(session)) names.push(session.jid.toString());
     if (names.length === MAX_NAMED || ++seen === MAX_SEEN) break;
   }
   return names;

@@ -1,25 +1,67 @@
-// Which certificate file belongs to which host, made on the first start where the configuration names none. Not for:
-// reading them (net/tls-contexts.ts).
+// The certificates of the hosts: which file belongs to which, made on the first start where the configuration names none;
+// read at the start, and anew at each reload. Not for: what is made of what was read (net/tls-contexts.ts).
 
 import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { domainToASCII } from "node:url";
+import type { LiveConfig } from "../config/changes.ts";
 import type { Config } from "../config/schema.ts";
 import { makeSelfSigned } from "../net/self-signed.ts";
-import type { HostCertificate } from "../net/tls-contexts.ts";
+import { type HostCertificate, TlsContexts } from "../net/tls-contexts.ts";
+import type { CertificateSource } from "../net/transport.ts";
 import type { Clock } from "../util/clock.ts";
 import { codeOf, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
+import type { ReloadPart } from "./reloading.ts";
+
+/** What is needed to make a certificate. */
+interface Tools {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
 
 /**
- * Returns the files of every host's certificate. A host without `certificate` and `key` gets a self-signed one in
- * `data/certificates`, once. Rejects with `MORENDO_CERTIFICATE_MISSING` when only one of the two is configured.
+ * Reads the certificates that the configuration names. A host without `certificate` and `key` gets a self-signed one in
+ * `data/certificates`, once. Rejects with `MORENDO_CERTIFICATE_MISSING` when only one of the two is configured, and like
+ * `TlsContexts.load`.
  */
-export async function certificateFiles(
-  config: Pick<Config, "data" | "hosts">,
-  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
-): Promise<HostCertificate[]> {
+export async function loadCertificates(config: Config, tools: Tools): Promise<TlsContexts> {
+  const hosts = await certificateFiles(config, tools);
+  return await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
+}
+
+/** The part of a reload that is about certificates. Those that a program brought along stay as they are. */
+export class CertificateReload implements ReloadPart {
+  #live: LiveConfig;
+  #certificates: CertificateSource;
+  #tools: Tools;
+  #changed: readonly string[] = [];
+
+  constructor({ live, certificates, ...tools }: Tools & { live: LiveConfig; certificates: CertificateSource }) {
+    this.#live = live;
+    this.#certificates = certificates;
+    this.#tools = tools;
+  }
+
+  /** The hosts whose certificate the last preparation found to be another one. */
+  get changed(): readonly string[] {
+    return this.#changed;
+  }
+
+  async prepare(next: Config): Promise<() => void> {
+    const certificates = this.#certificates;
+    if (!(certificates instanceof TlsContexts)) return () => undefined;
+    const { current } = this.#live;
+    const hosts = await certificateFiles({ data: current.data, hosts: this.#live.hostsWith(next) }, this.#tools);
+    const prepared = await certificates.prepare({ hosts, trustedRoots: next.s2s.trusted_roots });
+    this.#changed = prepared.changed;
+    return () => prepared.use();
+  }
+}
+
+async function certificateFiles(config: Pick<Config, "data" | "hosts">, tools: Tools): Promise<HostCertificate[]> {
   const files: HostCertificate[] = [];
   for (const { name, certificate, key } of config.hosts) {
     if (certificate !== undefined && key !== undefined) {
@@ -33,11 +75,7 @@ export async function certificateFiles(
   return files;
 }
 
-async function ownCertificate(
-  name: string,
-  data: string,
-  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
-): Promise<HostCertificate> {
+async function ownCertificate(name: string, data: string, tools: Tools): Promise<HostCertificate> {
   const folder = join(data, "certificates");
   // Certificates have international names as A-labels.
   const ascii = domainToASCII(name) || name;

@@ -9,6 +9,7 @@ import { TcpNetwork } from "../net/tcp.ts";
 import type { CertificateSource, Network } from "../net/transport.ts";
 import type { Lifecycle } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
+import type { PhaseContext } from "../shutdown/types.ts";
 import type { Store } from "../store/store.ts";
 import type { Clock } from "../util/clock.ts";
 import { asError, MorendoError } from "../util/errors.ts";
@@ -26,6 +27,7 @@ import { FateWatch } from "./fate-watch.ts";
 import { MemoryGuard } from "./memory-guard.ts";
 import type { ModuleOperations } from "./module-api.ts";
 import { ModuleLoader } from "./module-loader.ts";
+import { moduleUnloading } from "./module-unloading.ts";
 import { noOperations } from "./no-operations.ts";
 import type { PhaseName } from "./phases.ts";
 import { StoredRosters } from "./rosters.ts";
@@ -43,6 +45,8 @@ const SLOW_HANDLER_MS = 30_000;
 
 /** The running parts of a server. */
 export interface Parts {
+  /** The domains served here, as they stand in addresses. */
+  readonly hosts: readonly string[];
   readonly hooks: Hooks;
   readonly accounts: Accounts;
   readonly rosters: StoredRosters;
@@ -56,6 +60,8 @@ export interface Parts {
   readonly suspending: Suspending;
   readonly evacuation: Evacuation;
   readonly memory: MemoryGuard;
+  /** Unloads all modules, in the phase `quit`: once, and so that the store still has time to close. */
+  unloadModules(context: Pick<PhaseContext, "remaining">): Promise<void>;
   /** The values of the configuration have changed: what parts have computed from them is computed anew. */
   reconfigured(): void;
 }
@@ -266,6 +272,7 @@ export function joinParts(tools: PartsOptions): Parts {
     s2s.reconfigured();
   };
   return {
+    hosts,
     hooks,
     accounts,
     rosters,
@@ -279,12 +286,13 @@ export function joinParts(tools: PartsOptions): Parts {
     suspending,
     evacuation,
     memory,
+    unloadModules: moduleUnloading({ hooks, modules, log }),
     reconfigured,
   };
 }
 
 /** The name of a host as it stands in addresses; it may be configured in the form that DNS has it in. */
-export function preparedHost(name: string): string {
+function preparedHost(name: string): string {
   const host = Jid.parse(name);
   if (host === undefined || host.local !== "" || host.resource !== "") {
     throw new MorendoError("MORENDO_HOST_NAME", `hosts.name: ${JSON.stringify(name)} is not a domain`);

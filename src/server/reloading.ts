@@ -8,6 +8,7 @@ import type { Config } from "../config/schema.ts";
 import type { LifecycleState } from "../shutdown/types.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
+import type { CertificateReload } from "./certificates.ts";
 import type { ModuleChange, ModuleLoader } from "./module-loader.ts";
 
 /** Something that is to be checked, and put in place, beside the values of the options. */
@@ -37,9 +38,9 @@ export interface ReloadingOptions {
   readonly modules: Pick<ModuleLoader, "checkChange" | "change">;
   /** Whether the entries of `modules` count: they do not where a program brought its modules along. */
   readonly hasOwnModules: boolean;
+  readonly certificates: CertificateReload;
+  /** What else has something to check. */
   readonly parts: readonly ReloadPart[];
-  /** The hosts whose certificate the last preparation found to be another one. */
-  changedCertificates(): readonly string[];
   /** Tells the parts that compute something from options that these have changed. */
   reconfigured(): void;
   state(): LifecycleState;
@@ -83,11 +84,11 @@ export class Reloading {
 
   async #run(next: Config): Promise<ReloadResult> {
     this.#mustServe();
-    const { live, modules, reconfigured, changedCertificates } = this.#options;
+    const { live, modules, reconfigured } = this.#options;
     const changes = changesBetween(live.current, next);
     const [from, to] = [this.#moduleSettings(live.current), this.#moduleSettings(next)];
     const commits = await this.#prepare(next, () => modules.checkChange(from, to));
-    const certificates = changedCertificates();
+    const certificates = this.#options.certificates.changed;
     this.#mustServe();
     // Modules are the only part that can still refuse, and then puts itself back.
     const changed = await this.#orConfigError(() => modules.change(from, to));
@@ -108,7 +109,8 @@ export class Reloading {
         problems.push(...linesOf(thrown));
       }
     };
-    for (const part of this.#options.parts) await noting(async () => commits.push(await part.prepare(next)));
+    const { certificates, parts } = this.#options;
+    for (const part of [certificates, ...parts]) await noting(async () => commits.push(await part.prepare(next)));
     await noting(checkModules);
     if (problems.length > 0) throw configError(problems);
     return commits;

@@ -5,22 +5,14 @@ import { join } from "node:path";
 import { LiveConfig } from "../config/changes.ts";
 import type { Config } from "../config/schema.ts";
 import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
-import { Jid } from "../jid/jid.ts";
+import type { Jid } from "../jid/jid.ts";
 import { InheritedListeners } from "../net/inherited.ts";
-import { TlsContexts } from "../net/tls-contexts.ts";
 import type { CertificateSource, Network, PassableSocket } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import { readLastReport } from "../shutdown/report-file.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport, SuspendRequest } from "../shutdown/suspend-types.ts";
-import type {
-  CancelRequest,
-  CancelResult,
-  LifecycleState,
-  Participant,
-  PhaseContext,
-  StopRequest,
-} from "../shutdown/types.ts";
+import type { CancelRequest, CancelResult, PhaseContext, StopRequest } from "../shutdown/types.ts";
 import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
@@ -30,30 +22,30 @@ import type { Logger } from "../util/log.ts";
 import { type Random, systemRandom } from "../util/random.ts";
 import type { Accounts } from "./accounts.ts";
 import { announcePhase } from "./announce-phase.ts";
-import type { ClientSession } from "./c2s/client-session.ts";
-import { certificateFiles } from "./certificates.ts";
+import { announce } from "./announcing.ts";
+import { CertificateReload, loadCertificates } from "./certificates.ts";
 import type { EvacuateWish, Evacuation } from "./evacuation.ts";
 import { KeptSessions } from "./kept-sessions.ts";
 import type { ModuleDefinition, ModuleOperations } from "./module-api.ts";
 import type { ModuleLoader } from "./module-loader.ts";
-import { joinParts, type Parts, preparedHost } from "./parts.ts";
+import { joinParts, type Parts } from "./parts.ts";
 import { PassingOn, type RestartRequest } from "./passing-on.ts";
 import { planOf } from "./phase-plan.ts";
 import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
-import { planShutdown, type ShutdownPlan } from "./plan.ts";
-import { countForPlan } from "./plan-numbers.ts";
+import type { ShutdownPlan } from "./plan.ts";
+import { planNow } from "./planning.ts";
 import { Reloading, type ReloadPart, type ReloadResult } from "./reloading.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
-import type { JournalStatus } from "./s2s/journal.ts";
 import type { JournalDesk } from "./s2s/journal-desk.ts";
 import type { LinkStatus } from "./s2s/s2s.ts";
 import type { Session } from "./session.ts";
+import { type ServerStatus, statusOf } from "./status.ts";
 import { type SuspendWish, suspendRequest } from "./suspending.ts";
-import { takeOver, takeRelayedStanza } from "./taking-over.ts";
-import { Teller } from "./teller.ts";
+import { TakingOver } from "./taking-over.ts";
 import { noTraffic, type Traffic } from "./traffic.ts";
-import { version } from "./version.ts";
+
+export type { ServerStatus } from "./status.ts";
 
 /** What a server is made of. Everything but the configuration and the log has the real thing as its default. */
 export interface ServerOptions {
@@ -100,79 +92,37 @@ export interface Alongside {
   readonly passable: readonly PassableSocket[];
 }
 
-/** What the server says of itself. */
-export interface ServerStatus {
-  readonly state: LifecycleState;
-  /** ISO 8601, UTC. */
-  readonly startedAt: string;
-  readonly version: string;
-  readonly pid: number;
-  readonly hosts: readonly string[];
-  /** What it listens on, as people read it: `c2s 0.0.0.0:5222`. */
-  readonly listening: readonly string[];
-  readonly sessions: number;
-  /** How many of them wait for their clients (XEP-0198). */
-  readonly hibernating: number;
-  /** How many of them can be resumed, after a restart or a start too, the waiting ones included. */
-  readonly resumable: number;
-  /** Clients' connections, logged in or not. */
-  readonly connections: number;
-  readonly s2s: { readonly outgoing: number; readonly incoming: number; readonly queued: number };
-  /** What waits on the disk for other servers; absent without a journal. */
-  readonly journal?: JournalStatus;
-  /** The phase that runs, while the server goes down. */
-  readonly phase?: PhaseName;
-  /** The milliseconds until its deadline then, a delay included. */
-  readonly remainingMs?: number;
-  /** The suspension that the server is in, or on its way to: its mode, since when, and who was late. */
-  readonly suspension?: SuspendReport;
-  /** The last suspension that is over, or came to nothing. */
-  readonly lastSuspension?: SuspendReport;
-}
-
-/** Why nobody is let in yet: the predecessor serves. */
-const PREDECESSOR = "predecessor";
-
-/** How many sessions are told something before other work has its turn. */
-const ANNOUNCE_BATCH = 50;
-const NEVER = new AbortController().signal;
-
 /** An XMPP server. */
 export class Server {
   readonly lifecycle: Lifecycle<PhaseName>;
   #options: ServerOptions;
-  #clock: Clock;
-  #random: Random;
-  #log: Logger;
-  #parts: Parts | undefined;
+  #tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger };
+  #live: LiveConfig;
   #startedAt: number;
-  #previousReport: DrainReport | undefined;
-  #cancelledReport: DrainReport | undefined;
-  #unloading: Promise<void> | undefined;
-  #handover: Handover;
-  #hasTakenOver = false;
   #inherited: InheritedListeners;
+  #handover: Handover;
+  /** The start as somebody's successor. */
+  #takingOver: TakingOver | undefined;
   /** What the start is to end in, if it is not to let everybody in. */
   #startsSuspended: SuspendRequest | undefined;
-
-  #live: LiveConfig;
+  #parts: Parts | undefined;
   #reloading: Reloading | undefined;
   #reloadParts: ReloadPart[] = [];
+  #previousReport: DrainReport | undefined;
+  #cancelledReport: DrainReport | undefined;
 
   constructor(options: ServerOptions) {
-    const { log } = options;
+    const { log, clock = systemClock, random = systemRandom } = options;
     this.#live = new LiveConfig(options.config);
     const config = this.#live.current;
-    this.#options = { ...options, config };
-    this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? systemRandom;
-    this.#log = log;
-    this.#startedAt = this.#clock.wallTime();
-    const { reportDir = config.data, spawnSuccessor, suspended } = options;
-    this.#startsSuspended = suspended && suspendRequest(config.suspend, suspended);
+    const { reportDir = config.data, inheritance, spawnSuccessor, suspended } = options;
+    this.#options = { ...options, config, reportDir };
+    this.#tools = { clock, random, log };
+    this.#startedAt = clock.wallTime();
     this.#inherited = options.inherited ?? new InheritedListeners([]);
+    this.#startsSuspended = suspended && suspendRequest(config.suspend, suspended);
     this.#handover = new Handover({
-      clock: this.#clock,
+      clock,
       log,
       limits: {
         get whole() {
@@ -182,11 +132,9 @@ export class Server {
       ...(spawnSuccessor === undefined ? {} : { spawn: spawnSuccessor }),
     });
     this.lifecycle = new Lifecycle<PhaseName>({
+      ...this.#tools,
       plan: planOf(config.shutdown),
       pointOfNoReturn: POINT_OF_NO_RETURN,
-      clock: this.#clock,
-      random: this.#random,
-      log,
       get budgetMs() {
         return config.shutdown.deadline;
       },
@@ -200,6 +148,7 @@ export class Server {
       ...(reportDir === false ? {} : { reportDir: () => (this.isSuperfluous ? undefined : reportDir) }),
       ...(options.watchdog === undefined ? {} : { watchdog: options.watchdog }),
     });
+    this.#takingOver = inheritance && new TakingOver({ inheritance, lifecycle: this.lifecycle, log });
     this.lifecycle.on("cancelled", (report) => {
       this.#cancelledReport = report;
     });
@@ -216,9 +165,9 @@ export class Server {
     const sequence = async (signal: AbortSignal): Promise<void> => {
       try {
         await this.#start(signal);
-        if (this.isSuperfluous) await this.#giveBack(toldToStop(this.lifecycle.request));
+        if (this.isSuperfluous) await this.#takingOver?.giveBack(this.#parts?.c2s);
       } catch (thrown) {
-        if (this.isSuperfluous) await this.#giveBack(thrown);
+        if (this.isSuperfluous) await this.#takingOver?.giveBack(this.#parts?.c2s, thrown);
         throw thrown;
       }
     };
@@ -244,7 +193,7 @@ export class Server {
     const { lifecycle } = this;
     const handover = this.#handover;
     const passable = this.#options.alongside?.passable ?? [];
-    return await new PassingOn({ ...parts, handover, lifecycle, log: this.#log, passable }).run(request);
+    return await new PassingOn({ ...parts, handover, lifecycle, log: this.#tools.log, passable }).run(request);
   }
 
   /** Brings the server to stand still, in the configured mode and time unless told: see `Lifecycle.suspend`. */
@@ -298,7 +247,7 @@ export class Server {
 
   /** Whether this is a successor to whom the service has not been passed on, yet or at all: somebody else serves. */
   get isSuperfluous(): boolean {
-    return this.#options.inheritance !== undefined && !this.#hasTakenOver;
+    return this.#takingOver?.isDone === false;
   }
 
   /** Brings the server back from a stop that has not closed sessions yet: see `Lifecycle.cancel`. */
@@ -357,23 +306,7 @@ export class Server {
    * served here.
    */
   async announce(text: string, host?: string): Promise<{ readonly told: number }> {
-    const { config } = this.#options;
-    const { sessions } = this.#started();
-    const domain = host === undefined ? undefined : (Jid.parse(host)?.domain ?? host);
-    const hosts = config.hosts.map(({ name }) => preparedHost(name));
-    if (domain !== undefined && !hosts.includes(domain)) {
-      const message = `${host} is not served here; the hosts are ${hosts.join(", ")}`;
-      throw new MorendoError("MORENDO_NO_HOST", message);
-    }
-    const teller = new Teller({ clock: this.#clock, random: this.#random, batch: ANNOUNCE_BATCH });
-    const isMeant = ({ presence, account }: Session): boolean =>
-      presence !== undefined && (domain === undefined || account.domain === domain);
-    const told = await teller.tell({
-      sessions: [...sessions.all()].filter(isMeant),
-      text: () => text,
-      signal: NEVER,
-    });
-    return { told };
+    return { told: await announce({ ...this.#tools, ...this.#started() }, text, host) };
   }
 
   /** Ends the session of a full JID, or all of an account: see `C2s.endSessions`. */
@@ -388,31 +321,13 @@ export class Server {
 
   /** Returns what the server says of itself, in any state. */
   status(): ServerStatus {
-    const parts = this.#parts;
-    const phase = this.lifecycle.progress?.phase;
-    const { suspension, lastSuspension, remaining } = this.lifecycle;
-    return {
-      state: this.lifecycle.state,
-      startedAt: new Date(this.#startedAt).toISOString(),
-      version,
-      pid: process.pid,
-      hosts: this.#options.config.hosts.map(({ name }) => name),
-      listening: [
-        ...(parts?.c2s.listening ?? []).map((address) => `c2s ${address}`),
-        ...(parts?.s2s.listening ?? []).map((address) => `s2s ${address}`),
-        ...(this.#options.alongside?.listening ?? []),
-      ],
-      sessions: parts?.sessions.size ?? 0,
-      hibernating: parts?.c2s.hibernating ?? 0,
-      resumable: parts?.c2s.resumable ?? 0,
-      connections: parts?.c2s.connections ?? 0,
-      s2s: parts?.s2s.status() ?? { outgoing: 0, incoming: 0, queued: 0 },
-      ...(parts?.s2s.journal === undefined ? {} : { journal: parts.s2s.journal }),
-      ...(phase === undefined ? {} : { phase }),
-      ...(remaining === undefined ? {} : { remainingMs: Math.round(remaining) }),
-      ...(suspension === undefined ? {} : { suspension }),
-      ...(lastSuspension === undefined ? {} : { lastSuspension }),
-    };
+    return statusOf({
+      lifecycle: this.lifecycle,
+      startedAt: this.#startedAt,
+      hosts: this.config.hosts.map(({ name }) => name),
+      parts: this.#parts,
+      alongside: this.#options.alongside?.listening ?? [],
+    });
   }
 
   /**
@@ -420,31 +335,15 @@ export class Server {
    * `MORENDO_STOPPING` when there is nothing to plan any more.
    */
   async plan(): Promise<ShutdownPlan> {
-    const { lifecycle } = this;
-    const { state } = lifecycle;
-    if (state !== "running")
+    const { state } = this.lifecycle;
+    if (state !== "running") {
       throw new MorendoError("MORENDO_STOPPING", `there is nothing to plan: the server is ${state}`);
-    const { sessions, rosters, c2s, s2s } = this.#started();
-    const { shutdown } = this.#options.config;
-    const hosts = new Set(this.#options.config.hosts.map(({ name }) => preparedHost(name)));
-    const numbers = await countForPlan({
-      hosts,
-      sessions,
-      rosters,
-      notLoggedIn: c2s.strangers,
-      resumable: c2s.resumable,
-      isToldOf: (session) => shutdown.resumable === "end" || !c2s.isResumable(session),
-      links: s2s.links(),
-      owed: s2s.status().queued,
-      clock: this.#clock,
-    });
-    return planShutdown({
-      state,
-      plan: planOf(shutdown),
-      budgetMs: shutdown.deadline,
-      delayMs: shutdown.delay,
-      participants: (phase) => lifecycle.participants(phase),
-      numbers,
+    }
+    return await planNow({
+      config: this.config.shutdown,
+      clock: this.#tools.clock,
+      lifecycle: this.lifecycle,
+      parts: this.#started(),
       previous: this.#previousReport,
     });
   }
@@ -457,30 +356,152 @@ export class Server {
     return this.lifecycle.on(event, listener);
   }
 
-  /** Everything is ready: waits until the predecessor has passed the service on, and then lets everybody in. */
-  async #serveInstead(
-    inheritance: Inheritance,
-    { c2s, s2s, router }: Parts,
-    takenOver: readonly ClientSession[],
-  ): Promise<void> {
-    c2s.pauseListening(PREDECESSOR);
-    await inheritance.serving((value) => takeRelayedStanza(value, (stanza) => router.route(stanza)));
-    this.#hasTakenOver = true;
-    for (const session of takenOver) session.wake();
-    c2s.keepBounds();
-    s2s.resumeListening(PREDECESSOR);
-    c2s.resumeListening(PREDECESSOR);
-    // At the next restart what it still passes on goes through us to our own successor.
-    this.lifecycle.attach("drain-s2s", {
-      name: "predecessor",
-      run: ({ cause }) => (cause === "restart" ? inheritance.predecessorGone() : undefined),
+  /**
+   * The order of a start. Each step attaches what takes it down before the next begins, so that a start that ends early leaves
+   * nothing behind; a stop that is asked for meanwhile ends it after the step under way.
+   */
+  async #start(signal: AbortSignal): Promise<void> {
+    const takingOver = this.#takingOver;
+    this.#previousReport = this.#readPreviousReport();
+    const store = await this.#openStore();
+    if (signal.aborted) return;
+    const parts = await this.#makeParts(store);
+    if (signal.aborted) return;
+    await this.#loadModules(parts);
+    if (signal.aborted) return;
+    const kept = new KeptSessions({ ...parts, ...this.#tools, store });
+    const hasTakenOver = await this.#takeSessions(parts, kept);
+    if (signal.aborted) return;
+    await this.#startServers(parts);
+    if (signal.aborted) return;
+    if (!hasTakenOver) await kept.begin();
+    if (signal.aborted) return;
+    await this.#startClients(parts);
+    if (takingOver !== undefined && signal.aborted) return;
+    await takingOver?.serve(parts);
+    const unclaimed = await this.#inherited.closeUnclaimed();
+    if (unclaimed.length > 0) {
+      this.#tools.log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
+    }
+    parts.notifications.notify("server-started", undefined);
+    void this.#goOnAlone(parts);
+  }
+
+  async #openStore(): Promise<Store> {
+    const path = join(this.config.data, "store");
+    const store = this.#options.store ?? (await LmdbStore.open({ path, ...this.#tools }));
+    this.lifecycle.attach("quit", {
+      name: "store",
+      run: async (context) => {
+        await this.#parts?.unloadModules(context);
+        await store.close();
+      },
+    });
+    return store;
+  }
+
+  async #makeParts(store: Store): Promise<Parts> {
+    const { config, lifecycle } = this;
+    const certificates = this.#options.certificates ?? (await loadCertificates(config, this.#tools));
+    const secret = await dialbackSecret(store, this.#tools.random);
+    const parts = joinParts({
+      ...this.#options,
+      ...this.#tools,
+      inherited: this.#inherited,
+      lifecycle,
+      store,
+      certificates,
+      secret,
+      previousReport: this.#previousReport,
+    });
+    this.#parts = parts;
+    this.#reloading = this.#makeReloading(parts, certificates);
+    if (this.#startsSuspended !== undefined) parts.suspending.begin(this.#startsSuspended);
+    return parts;
+  }
+
+  #makeReloading(parts: Parts, certificates: CertificateSource): Reloading {
+    return new Reloading({
+      live: this.#live,
+      modules: parts.modules,
+      hasOwnModules: this.#options.modules === undefined,
+      certificates: new CertificateReload({ live: this.#live, certificates, ...this.#tools }),
+      parts: this.#reloadParts,
+      reconfigured: () => parts.reconfigured(),
+      state: () => this.lifecycle.state,
+      isRestarting: () => this.#handover.step !== undefined || this.passedTo !== undefined,
+      log: this.#tools.log,
     });
   }
 
-  /** What was taken over is the predecessor's again, which is told why. */
-  async #giveBack(why: unknown): Promise<void> {
-    this.#parts?.c2s.forgetAll();
-    await this.#options.inheritance?.failed(why);
+  async #loadModules({ modules, notifications, unloadModules }: Parts): Promise<void> {
+    const { lifecycle, config } = this;
+    lifecycle.attach("quit", { name: "modules", run: unloadModules });
+    lifecycle.section("modules", () => modules.faults());
+    lifecycle.on("state", ({ state, request }) => {
+      const why = request === undefined ? {} : { cause: request.cause, reason: request.reason };
+      notifications.notify("lifecycle/state", { state, ...why });
+    });
+    const { modules: own } = this.#options;
+    if (own === undefined) await modules.load(config.modules, config.module);
+    else await modules.install(own, config.module);
+  }
+
+  /** Tells whether they were the predecessor's, and not those that the last run kept. */
+  async #takeSessions(parts: Parts, kept: KeptSessions): Promise<boolean> {
+    this.lifecycle.attach("quit", {
+      name: "c2s",
+      when: "before",
+      run: (context) => this.#partFromClients(context, parts, kept),
+    });
+    const takenOver = await this.#takingOver?.take(parts);
+    if (takenOver?.suspended !== undefined) {
+      this.#startsSuspended = takenOver.suspended;
+      parts.suspending.begin(takenOver.suspended);
+    }
+    if (takenOver === undefined) await kept.take();
+    return takenOver !== undefined;
+  }
+
+  async #startServers({ s2s }: Parts): Promise<void> {
+    const { lifecycle } = this;
+    lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => s2s.drain(context) });
+    lifecycle.attach("quit", { name: "s2s", when: "before", run: (context) => s2s.end(context.remaining() / 4) });
+    lifecycle.section("journal", () => s2s.journal);
+    if (this.config.s2s.enabled) await s2s.start();
+    // The predecessor serves until it has said otherwise.
+    this.#takingOver?.keepClosed(s2s);
+  }
+
+  async #startClients({ c2s, sessions, memory }: Parts): Promise<void> {
+    const { lifecycle } = this;
+    lifecycle.attach("announce", announcePhase({ clock: this.#tools.clock, lifecycle, sessions, c2s }));
+    lifecycle.attach("stop-accepting", {
+      name: "c2s",
+      run: (context) => c2s.stopAccepting(context),
+      cancelled: () => c2s.resumeAccepting(),
+    });
+    lifecycle.attach("close-sessions", { name: "c2s", run: (context) => c2s.closeSessions(context) });
+    lifecycle.section("sessions", () => c2s.closed);
+    await c2s.start();
+    memory.begin();
+  }
+
+  /** What waits for other servers, and for others to tell, is in the hands of the predecessor until it has gone. Never rejects. */
+  async #goOnAlone({ s2s, notifications }: Parts): Promise<void> {
+    await this.#takingOver?.predecessorGone();
+    notifications.notify("server-alone", undefined);
+    await s2s.takeUpJournal();
+  }
+
+  /** What is kept of their sessions is written when nothing comes back from other servers any more. */
+  async #partFromClients(context: PhaseContext, { c2s, s2s }: Parts, kept: KeptSessions): Promise<void> {
+    await s2s.end(context.remaining() / 4);
+    try {
+      if (context.cause === "stop" && !this.isSuperfluous) await kept.save(context.remaining());
+    } finally {
+      await c2s.destroy();
+    }
   }
 
   /**
@@ -497,189 +518,14 @@ export class Server {
     return this.#parts;
   }
 
-  // Each step attaches what takes it down before the next begins, so that a start that ends early leaves nothing behind.
-  async #start(signal: AbortSignal): Promise<void> {
-    const { config } = this.#options;
-    const { lifecycle } = this;
-    this.#previousReport = this.#readPreviousReport();
-    const store =
-      this.#options.store ??
-      (await LmdbStore.open({ path: join(config.data, "store"), clock: this.#clock, log: this.#log }));
-    lifecycle.attach("quit", {
-      name: "store",
-      run: async (context) => {
-        await this.#unloadModules(context);
-        await store.close();
-      },
-    });
-    if (signal.aborted) return;
-
-    const tools = { clock: this.#clock, random: this.#random, log: this.#log };
-    const certificates = this.#options.certificates ?? (await certificatesFromFiles(config, tools));
-    const secret = await dialbackSecret(store, this.#random);
-    const previousReport = this.#previousReport;
-    const inherited = this.#inherited;
-    const parts = joinParts({
-      ...this.#options,
-      ...tools,
-      inherited,
-      lifecycle,
-      store,
-      certificates,
-      secret,
-      previousReport,
-    });
-    this.#parts = parts;
-    this.#reloading = this.#reloadingOf(parts, certificates);
-    if (this.#startsSuspended !== undefined) parts.suspending.begin(this.#startsSuspended);
-    if (signal.aborted) return;
-
-    lifecycle.attach("quit", { name: "modules", run: (context) => this.#unloadModules(context) });
-    lifecycle.section("modules", () => parts.modules.faults());
-    lifecycle.on("state", ({ state, request }) => {
-      const why = request === undefined ? {} : { cause: request.cause, reason: request.reason };
-      parts.notifications.notify("lifecycle/state", { state, ...why });
-    });
-    const { modules } = this.#options;
-    if (modules === undefined) await parts.modules.load(config.modules, config.module);
-    else await parts.modules.install(modules, config.module);
-    if (signal.aborted) return;
-
-    const { inheritance } = this.#options;
-    const kept = new KeptSessions({ ...parts, ...tools, store });
-    lifecycle.attach("quit", {
-      name: "c2s",
-      when: "before",
-      run: (context) => this.#partFromClients(context, parts, kept),
-    });
-    const takenOver = inheritance && (await takeOver({ ...parts, inheritance, log: this.#log }));
-    if (takenOver?.suspended !== undefined) {
-      this.#startsSuspended = takenOver.suspended;
-      parts.suspending.begin(takenOver.suspended);
-    }
-    if (takenOver === undefined) await kept.take();
-    if (signal.aborted) return;
-
-    lifecycle.attach("drain-s2s", { name: "s2s", run: (context) => parts.s2s.drain(context) });
-    lifecycle.attach("quit", { name: "s2s", when: "before", run: (context) => parts.s2s.end(context.remaining() / 4) });
-    lifecycle.section("journal", () => parts.s2s.journal);
-    if (config.s2s.enabled) await parts.s2s.start();
-    // The predecessor serves until it has said otherwise.
-    if (inheritance !== undefined) parts.s2s.pauseListening(PREDECESSOR);
-    if (signal.aborted) return;
-    if (takenOver === undefined) await kept.begin();
-    if (signal.aborted) return;
-
-    lifecycle.attach("announce", this.#announcePhase(parts));
-    lifecycle.attach("stop-accepting", {
-      name: "c2s",
-      run: (context) => parts.c2s.stopAccepting(context),
-      cancelled: () => parts.c2s.resumeAccepting(),
-    });
-    lifecycle.attach("close-sessions", { name: "c2s", run: (context) => parts.c2s.closeSessions(context) });
-    lifecycle.section("sessions", () => parts.c2s.closed);
-    await parts.c2s.start();
-    parts.memory.begin();
-    if (inheritance !== undefined && signal.aborted) return;
-    if (inheritance !== undefined) await this.#serveInstead(inheritance, parts, takenOver?.sessions ?? []);
-    const unclaimed = await this.#inherited.closeUnclaimed();
-    if (unclaimed.length > 0)
-      this.#log.info({ unclaimed }, "inherited sockets that nobody listens on any more are closed");
-    parts.notifications.notify("server-started", undefined);
-    void this.#goOnAlone(parts);
-  }
-
-  /** What waits for other servers, and for others to tell, is in the hands of the predecessor until it has gone. Never rejects. */
-  async #goOnAlone({ s2s, notifications }: Parts): Promise<void> {
-    await this.#options.inheritance?.predecessorGone();
-    notifications.notify("server-alone", undefined);
-    await s2s.takeUpJournal();
-  }
-
-  /** What is kept of their sessions is written when nothing comes back from other servers any more. */
-  async #partFromClients(context: PhaseContext, { c2s, s2s }: Parts, kept: KeptSessions): Promise<void> {
-    await s2s.end(context.remaining() / 4);
-    try {
-      if (context.cause === "stop" && !this.isSuperfluous) await kept.save(context.remaining());
-    } finally {
-      await c2s.destroy();
-    }
-  }
-
-  #announcePhase({ c2s, sessions }: Parts): Participant<PhaseName> {
-    return announcePhase({
-      clock: this.#clock,
-      sessions: () => sessions.all(),
-      connected: () => sessions.size - c2s.hibernating,
-      isWaiting: (session) => c2s.isHibernating(session),
-      endDelay: (why) => this.lifecycle.endDelay(why),
-    });
-  }
-
-  /** Once, and so that the store still has time to close. */
-  #unloadModules(context: PhaseContext): Promise<void> {
-    if (this.#parts === undefined) return Promise.resolve();
-    const { modules, hooks } = this.#parts;
-    const reserve = context.remaining() / 2;
-    if (this.#unloading === undefined) {
-      for (const { hook, owner } of hooks.waitingFor()) {
-        if (!modules.blame(owner, `had not settled at ${hook}`)) continue;
-        this.#log.warn({ hook, module: owner }, "a module's handler has not settled");
-      }
-      hooks.close();
-      this.#unloading = modules.unloadAll(() => Math.max(0, context.remaining() - reserve));
-    }
-    return this.#unloading;
-  }
-
-  #reloadingOf(parts: Parts, certificates: CertificateSource): Reloading {
-    let changedCertificates: readonly string[] = [];
-    const tools = { clock: this.#clock, random: this.#random, log: this.#log };
-    this.#reloadParts.unshift({
-      prepare: async (next) => {
-        if (!(certificates instanceof TlsContexts)) return () => undefined;
-        const hosts = await certificateFiles({ data: this.config.data, hosts: this.#live.hostsWith(next) }, tools);
-        const prepared = await certificates.prepare({ hosts, trustedRoots: next.s2s.trusted_roots });
-        changedCertificates = prepared.changed;
-        return () => prepared.use();
-      },
-    });
-    return new Reloading({
-      live: this.#live,
-      modules: parts.modules,
-      hasOwnModules: this.#options.modules === undefined,
-      parts: this.#reloadParts,
-      changedCertificates: () => changedCertificates,
-      reconfigured: () => parts.reconfigured(),
-      state: () => this.lifecycle.state,
-      isRestarting: () => this.#handover.step !== undefined || this.passedTo !== undefined,
-      log: this.#log,
-    });
-  }
-
   #readPreviousReport(): DrainReport | undefined {
-    const { config, reportDir = config.data } = this.#options;
+    const { reportDir = false } = this.#options;
     if (reportDir === false) return undefined;
     try {
       return readLastReport(reportDir);
     } catch (thrown) {
-      this.#log.warn({ err: asError(thrown) }, "how the last run ended cannot be told");
+      this.#tools.log.warn({ err: asError(thrown) }, "how the last run ended cannot be told");
       return undefined;
     }
   }
-}
-
-/** Why a successor ends that was told to: by a signal, or by an error that nobody caught. */
-function toldToStop(request: StopRequest | undefined): Error {
-  if (request?.error !== undefined) return request.error;
-  const why = request === undefined ? "" : `: ${request.reason}`;
-  return new MorendoError("MORENDO_STOPPING", `the successor was told to stop${why}`);
-}
-
-async function certificatesFromFiles(
-  config: Config,
-  tools: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
-): Promise<TlsContexts> {
-  const hosts = await certificateFiles(config, tools);
-  return await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
 }
