@@ -148,6 +148,9 @@ const s2s = z.strictObject({
   journal_max_size: size("128MiB"),
   journal_max_per_domain: count(10_000),
   journal_max_size_per_domain: size("16MiB"),
+  /** An account, a room: one sender alone must not fill the journal. */
+  journal_max_per_sender: count(1_000),
+  journal_max_size_per_sender: size("4MiB"),
   /** Whether a stanza for another domain is on the disk before its sender has an acknowledgement of it. */
   journal_before_ack: flag(false),
 });

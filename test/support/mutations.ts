@@ -53,8 +53,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "what is stored in the journal is deleted again at once",
     file: "src/server/s2s/fates.ts",
-    find: "if (!isKept || each !== owed) each.entry?.lane.remove(each.entry);",
-    replace: "each.entry?.lane.remove(each.entry);",
+    find: 'if (fate !== "stored") each.entry?.lane.remove(each.entry, fate);',
+    replace: "each.entry?.lane.remove(each.entry, fate);",
     breaks: ["stored-and-missing"],
   },
   {

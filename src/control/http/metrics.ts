@@ -5,6 +5,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../config/schema.ts";
 import { isReady } from "../../server/readiness.ts";
+import type { JournalStatus } from "../../server/s2s/journal.ts";
 import type { Server } from "../../server/server.ts";
 import { version } from "../../server/version.ts";
 import type { FateTotals } from "../../shutdown/obligations.ts";
@@ -127,6 +128,7 @@ function serverFamilies(server: MeasuredServer, maxDomains: number): Family[] {
       "The size of what waits on the disk for other domains.",
       journal?.size ?? 0,
     ),
+    ...journalFamilies(journal),
   ];
   if (maxDomains === 0) return families;
   const owed = new Map<string, number>();
@@ -139,6 +141,36 @@ function serverFamilies(server: MeasuredServer, maxDomains: number): Family[] {
     samples: longest.slice(0, maxDomains).map(([domain, value]) => ({ labels: { domain }, value })),
   });
   return families;
+}
+
+/** What there is nothing to say of without a journal. */
+function journalFamilies(journal: JournalStatus | undefined): Family[] {
+  if (journal === undefined) return [];
+  const { oldestMs, taken, left, refused } = journal;
+  return [
+    gauge(
+      "morendo_s2s_journal_oldest_age_seconds",
+      "How long the oldest stanza in the journal has waited; 0 when nothing waits.",
+      oldestMs / 1_000,
+    ),
+    counter(
+      "morendo_s2s_journal_taken",
+      "Stanzas that were taken into the journal, those found there at the start included.",
+      taken,
+    ),
+    {
+      name: "morendo_s2s_journal_left",
+      type: "counter",
+      help: "Stanzas that left the journal, by what became of them.",
+      samples: Object.entries(left).map(([outcome, value]) => ({ labels: { outcome }, value })),
+    },
+    {
+      name: "morendo_s2s_journal_refused",
+      type: "counter",
+      help: "Stanzas that came back because the journal had no room for them, by the bound that they exceed.",
+      samples: Object.entries(refused).map(([bound, value]) => ({ labels: { bound }, value })),
+    },
+  ];
 }
 
 function stanzaFamilies({ traffic, lifecycle }: MeasuredServer): Family[] {

@@ -94,7 +94,7 @@ export class Fates {
 
   /** The remote domain is known to have it. */
   prove(owed: Owed, evidence: Evidence): void {
-    for (const each of this.#settle(owed)) {
+    for (const each of this.#settle(owed, "proved")) {
       this.#obligations.settle(each.domain, "proved", { evidence, subject: each.stanza });
     }
     this.#onSettled();
@@ -110,7 +110,7 @@ export class Fates {
 
   /** It is on the disk, and goes out at another time. */
   store(owed: Owed): void {
-    this.#note(owed, "stored", true);
+    this.#note(owed, "stored");
   }
 
   /** By its own kind it is of no use to anybody any more. */
@@ -146,8 +146,8 @@ export class Fates {
     );
   }
 
-  #note(owed: Owed, fate: Fate, isKept = false): void {
-    for (const each of this.#settle(owed, isKept)) {
+  #note(owed: Owed, fate: Fate): void {
+    for (const each of this.#settle(owed, fate)) {
       const { stanza, domain } = each;
       const evidence = each.written && (fate === "lost" || fate === "stored") ? { evidence: "written" as const } : {};
       const name = fate === "lost" ? { name: nameOf(stanza) } : {};
@@ -156,14 +156,15 @@ export class Fates {
     this.#onSettled();
   }
 
-  #settle(owed: Owed, isKept = false): Owed[] {
+  #settle(owed: Owed, fate: Fate): Owed[] {
     const fresh: Owed[] = [];
     for (let each: Owed | undefined = owed; each !== undefined; each = each.standsInFor) {
       if (each.settled) break;
       each.settled = true;
       this.#settled++;
+      if (fate !== "stored") each.entry?.lane.remove(each.entry, fate);
       // What another one stands in for is not to go out again.
-      if (!isKept || each !== owed) each.entry?.lane.remove(each.entry);
+      else if (each !== owed) each.entry?.lane.remove(each.entry, "replaced");
       fresh.push(each);
     }
     return fresh;

@@ -4,6 +4,7 @@
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import type { Owed } from "./fates.ts";
 import type { Journal, JournalEntry } from "./journal.ts";
+import type { JournalBound, JournalOutcome } from "./journal-books.ts";
 import { stateKey } from "./journal-treatment.ts";
 
 /** Entries that are read from the store in one go. */
@@ -18,6 +19,8 @@ export class JournalLane {
   #journal: Journal;
   /** What has not been handed out, oldest first. */
   #waiting: JournalEntry[] = [];
+  /** What has been handed out, in that order. */
+  #out = new Set<JournalEntry>();
   #states = new Map<string, JournalEntry>();
   #length = 0;
   #size = 0;
@@ -42,6 +45,13 @@ export class JournalLane {
   /** How many are on their way to the disk: they have no fate yet. */
   get writing(): number {
     return this.#writing;
+  }
+
+  /** When the oldest stanza in it came, by the calendar; undefined when it is empty. */
+  get since(): number | undefined {
+    const [out] = this.#out;
+    const head = this.#head();
+    return out === undefined || head === undefined ? (out ?? head)?.at : Math.min(out.at, head.at);
   }
 
   /** Whether stanzas can be added. */
@@ -81,7 +91,8 @@ export class JournalLane {
       return Promise.resolve();
     }
     const entry = this.#enter(owed);
-    if (entry === undefined) {
+    if (typeof entry === "string") {
+      this.#journal.refuse(entry);
       const error = new StanzaError("resource-constraint", "too much is waiting for that server");
       return fates.giveBackLate(owed, error) ?? Promise.resolve();
     }
@@ -96,15 +107,18 @@ export class JournalLane {
     });
   }
 
-  /** Writes a stanza down that goes out at once. Resolves when it is on the disk, or cannot be. */
+  /**
+   * Writes a stanza down that goes out at once. Resolves when it is on the disk, or cannot be, as when there is no room: it
+   * goes out all the same.
+   */
   log(owed: Owed): Promise<void> {
     const entry = this.#enter(owed);
-    if (entry === undefined) return Promise.resolve();
+    if (typeof entry === "string") return Promise.resolve();
     return new Promise((resolve) => {
       this.#journal.write(entry, owed.stanza.text, (error) => {
-        if (error !== undefined) this.#journal.remove(entry);
+        if (error !== undefined) this.#journal.remove(entry, "unwritten");
         else {
-          entry.place = "out";
+          this.#handOut(entry);
           owed.entry = entry;
         }
         resolve();
@@ -120,7 +134,7 @@ export class JournalLane {
     const taken: JournalEntry[] = [];
     for (let head = this.#head(); taken.length < PAGE && head?.place === "waiting"; head = this.#head()) {
       this.#waiting.shift();
-      head.place = "out";
+      this.#handOut(head);
       taken.push(head);
     }
     try {
@@ -163,7 +177,7 @@ export class JournalLane {
     if (late.length === 0) return;
     const taken = new Set(late);
     this.#waiting = this.#waiting.filter((entry) => !taken.has(entry));
-    for (const entry of late) entry.place = "out";
+    for (const entry of late) this.#handOut(entry);
     this.#journal.read(late).then(
       // None of them is to be sent: the clock was set back meanwhile, if there is any.
       (owed) => this.putBack(owed),
@@ -194,31 +208,32 @@ export class JournalLane {
   /** Takes one entry out to be dropped by an operator: undefined when it is on its way already. */
   async takeOne(entry: JournalEntry): Promise<Owed | undefined> {
     if (entry.place !== "waiting") return undefined;
-    entry.place = "out";
+    this.#handOut(entry);
     try {
       const [owed] = await this.#journal.read([entry]);
       return owed;
     } catch (thrown) {
-      if (entry.place === "out") entry.place = "waiting";
+      if (this.#out.has(entry)) this.#takeIn(entry);
       throw thrown;
     }
   }
 
   /** An entry has its fate, or is not wanted any more. */
-  remove(entry: JournalEntry): void {
-    this.#journal.remove(entry);
+  remove(entry: JournalEntry, outcome: JournalOutcome): void {
+    this.#journal.remove(entry, outcome);
   }
 
   /** The journal has forgotten an entry. */
   onRemoved(entry: JournalEntry): void {
+    this.#out.delete(entry);
     this.#length--;
     this.#size -= entry.size;
     if (entry.state !== undefined && this.#states.get(entry.state) === entry) this.#states.delete(entry.state);
   }
 
-  #enter(owed: Owed): JournalEntry | undefined {
+  #enter(owed: Owed): JournalEntry | JournalBound | "closed" {
     const entry = this.#journal.entryFor(this, owed);
-    if (entry !== undefined) this.#count(entry);
+    if (typeof entry !== "string") this.#count(entry);
     return entry;
   }
 
@@ -234,13 +249,13 @@ export class JournalLane {
     if (older === undefined || older === entry || older.place === "out") return;
     const isNewer = older.epoch > entry.epoch || (older.epoch === entry.epoch && older.seq > entry.seq);
     if (isNewer) this.#states.set(state, older);
-    this.#journal.remove(isNewer ? entry : older);
+    this.#journal.remove(isNewer ? entry : older, "replaced");
   }
 
   #written(entry: JournalEntry, owed: Owed, error?: Error, isUnknown = false): void | Promise<void> {
     const { fates } = this.#journal;
     if (error !== undefined) {
-      this.#journal.remove(entry);
+      this.#journal.remove(entry, "unwritten");
       // Its sender is not to be told that it failed when it may yet go out.
       if (isUnknown) return fates.lose(owed);
       return fates.giveBackLate(owed, new StanzaError("internal-server-error", "it could not be kept"));
@@ -256,14 +271,24 @@ export class JournalLane {
     const back: JournalEntry[] = [];
     for (const entry of entries) {
       if (entry.place === "gone") continue;
-      entry.place = "waiting";
+      this.#takeIn(entry);
       const newer = entry.state === undefined ? undefined : this.#states.get(entry.state);
-      if (newer !== undefined && newer !== entry) this.#journal.remove(entry);
+      if (newer !== undefined && newer !== entry) this.#journal.remove(entry, "replaced");
       else back.push(entry);
     }
     if (back.length === 0) return;
     this.#waiting = [...back, ...this.#waiting];
     this.sort();
+  }
+
+  #handOut(entry: JournalEntry): void {
+    entry.place = "out";
+    this.#out.add(entry);
+  }
+
+  #takeIn(entry: JournalEntry): void {
+    entry.place = "waiting";
+    this.#out.delete(entry);
   }
 
   /** The oldest that has not been removed. */

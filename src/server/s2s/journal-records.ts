@@ -84,6 +84,14 @@ export function stanzaOf({ remote, local, xml }: JournalRecord): Stanza | undefi
   return stanza?.from.domain === local && stanza.to?.domain === remote ? stanza : undefined;
 }
 
+/**
+ * Reads from a record's opening tag who sent the stanza, without his resource; undefined for the host itself. At a start there
+ * can be very many records, and this costs a hundredth of `stanzaOf`.
+ */
+export function recordSender({ xml }: JournalRecord): string | undefined {
+  return FROM.exec(xml)?.[1];
+}
+
 /** Reads all records of a domain, or of all, in order and page by page. */
 export async function* readRecords(
   store: Store,
@@ -125,6 +133,9 @@ async function readPage(
 }
 
 const PAGE = 500;
+
+/** What we write has each value in double quotes, in which no other one stands (RFC 7622 §3.3: nor in a localpart). */
+const FROM = /^<\w+(?: [^\s="]+="[^"]*")*? from="([^"@/]+@[^"/]+)/;
 
 function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;

@@ -16,6 +16,14 @@ import type { Logger } from "../../util/log.ts";
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 import { formatDuration } from "../../util/units.ts";
 import type { Fates, Owed } from "./fates.ts";
+import {
+  JournalBooks,
+  type JournalBound,
+  type JournalCounts,
+  type JournalOutcome,
+  type SenderShare,
+  senderOf,
+} from "./journal-books.ts";
 import { JournalLane } from "./journal-lane.ts";
 import {
   DAMAGED,
@@ -27,6 +35,7 @@ import {
   readRecord,
   readRecords,
   recordKey,
+  recordSender,
   recordValue,
   stanzaOf,
 } from "./journal-records.ts";
@@ -61,18 +70,22 @@ export interface JournalEntry {
   readonly size: number;
   /** For presence, of which the last alone counts: of whom to whom. */
   readonly state: string | undefined;
+  /** What its sender has in the journal; undefined for what the host itself says. */
+  readonly share: SenderShare | undefined;
   place: EntryPlace;
   /** How many streams broke while it was the first that lacked proof. */
   broken: number;
 }
 
 /** What the journal says of itself. */
-export interface JournalStatus {
+export interface JournalStatus extends JournalCounts {
   readonly mode: Config["s2s"]["journal"];
   /** Stanzas in it. */
   readonly waiting: number;
   /** Their size in characters. */
   readonly size: number;
+  /** For how many milliseconds the oldest has waited; 0 when nothing waits. */
+  readonly oldestMs: number;
   /** How many there are for each domain; those with the most first, a hundred at most. */
   readonly domains: Readonly<Record<string, number>>;
 }
@@ -90,8 +103,7 @@ export class Journal {
   #lanes = new Map<string, JournalLane>();
   #epoch: number | undefined;
   #seq = 0;
-  #count = 0;
-  #size = 0;
+  #books: JournalBooks;
   #writer: JournalWriter;
   #sweep: WheelTimeout | undefined;
   #isClosed = false;
@@ -99,17 +111,13 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.mode = options.config.journal;
+    this.#books = new JournalBooks(options.config);
     this.#writer = new JournalWriter(options);
   }
 
   /** Whether anything can be written. */
   get isOpen(): boolean {
     return this.#epoch !== undefined && !this.#isClosed && this.mode !== "off";
-  }
-
-  /** How many stanzas are in it. */
-  get count(): number {
-    return this.#count;
   }
 
   get fates(): Fates {
@@ -183,31 +191,21 @@ export class Journal {
     if (this.#lanes.get(name)?.length === 0) this.#lanes.delete(name);
   }
 
-  /** Makes an entry; undefined when there is no room for it. */
-  entryFor(lane: JournalLane, owed: Owed): JournalEntry | undefined {
-    if (!this.isOpen || this.#epoch === undefined) return undefined;
-    const { config } = this.#options;
-    const state = stateKey(owed.stanza);
-    if (this.#count >= config.journal_max || this.#size + owed.size > config.journal_max_size) return undefined;
-    // One presence for each pair at most: whoever is not told that somebody is gone sees a ghost.
-    const isFull =
-      lane.length >= config.journal_max_per_domain || lane.size + owed.size > config.journal_max_size_per_domain;
-    if (state === undefined && isFull) return undefined;
-    if (lane.length === 0 && this.#busyLanes() >= MAX_LANES) return undefined;
-    const { at } = owed;
-    const until = at + config.journal_lifetime;
-    const { size } = owed;
-    return this.#counted({
-      lane,
-      epoch: this.#epoch,
-      seq: ++this.#seq,
-      at,
-      until,
-      size,
-      state,
-      place: "writing",
-      broken: 0,
-    });
+  /** Makes an entry, or tells what leaves no room for it. */
+  entryFor(lane: JournalLane, { stanza, at, size }: Owed): JournalEntry | JournalBound | "closed" {
+    if (!this.isOpen || this.#epoch === undefined) return "closed";
+    const bound = this.#books.fullFor(lane, stanza, size);
+    if (bound !== undefined) return bound;
+    if (lane.length === 0 && this.#busyLanes() >= MAX_LANES) return "domains";
+    const until = at + this.#options.config.journal_lifetime;
+    const state = stateKey(stanza);
+    const share = this.#books.enter(senderOf(stanza), state !== undefined, size);
+    return { lane, epoch: this.#epoch, seq: ++this.#seq, at, until, size, state, share, place: "writing", broken: 0 };
+  }
+
+  /** Counts a stanza that comes back because of `entryFor`'s answer. */
+  refuse(bound: JournalBound | "closed"): void {
+    if (bound !== "closed") this.#books.refuse(bound);
   }
 
   /** Writes an entry; `done` is told when it is on the disk, or why not. */
@@ -218,13 +216,8 @@ export class Journal {
   }
 
   /** The entry is not in the journal any more: it is deleted from the disk soon. */
-  remove(entry: JournalEntry): void {
-    if (entry.place === "gone") return;
-    entry.place = "gone";
-    this.#count--;
-    this.#size -= entry.size;
-    entry.lane.onRemoved(entry);
-    this.erase(entry);
+  remove(entry: JournalEntry, outcome: JournalOutcome): void {
+    if (this.#forget(entry, outcome)) this.erase(entry);
   }
 
   /** Deletes an entry's record soon. */
@@ -257,7 +250,7 @@ export class Journal {
       if (stanza === undefined) {
         const why = record !== undefined && isDamaged(record) ? record.why : "it holds no stanza for that domain";
         this.#setAside({ key: recordKey(placeOf(entry)), why }, value ?? null);
-        this.#dropEntry(entry);
+        this.#forget(entry, "damaged");
         continue;
       }
       const owed = fates.take(delayed(stanza, entry.lane.local, entry.at), entry.lane.remote);
@@ -290,9 +283,16 @@ export class Journal {
   /** Counts, for operators. */
   status(): JournalStatus {
     const counts = new Map<string, number>();
-    for (const { remote, length } of this.lanes()) counts.set(remote, (counts.get(remote) ?? 0) + length);
+    const now = this.#options.clock.wallTime();
+    let oldest = now;
+    for (const { remote, length, since } of this.lanes()) {
+      counts.set(remote, (counts.get(remote) ?? 0) + length);
+      oldest = Math.min(oldest, since ?? now);
+    }
     const most = [...counts].sort(([, one], [, other]) => other - one).slice(0, MAX_NAMED);
-    return { mode: this.mode, waiting: this.#count, size: this.#size, domains: Object.fromEntries(most) };
+    const { count: waiting, size } = this.#books;
+    const domains = Object.fromEntries(most);
+    return { mode: this.mode, waiting, size, oldestMs: now - oldest, domains, ...this.#books.counts() };
   }
 
   #adopt(record: JournalRecord): void {
@@ -300,13 +300,9 @@ export class Journal {
     const lane = this.lane(local, remote);
     const stanza = xml.startsWith("<presence") ? parseStanza(xml)?.stanza : undefined;
     const state = stanza === undefined ? undefined : stateKey(stanza);
-    lane.adopt(this.#counted({ lane, epoch, seq, at, until, size: xml.length, state, place: "waiting", broken: 0 }));
-  }
-
-  #counted(entry: JournalEntry): JournalEntry {
-    this.#count++;
-    this.#size += entry.size;
-    return entry;
+    const size = xml.length;
+    const share = this.#books.enter(recordSender(record), state !== undefined, size);
+    lane.adopt({ lane, epoch, seq, at, until, size, state, share, place: "waiting", broken: 0 });
   }
 
   #busyLanes(): number {
@@ -316,13 +312,13 @@ export class Journal {
     return busy;
   }
 
-  /** An entry of which there is nothing to delete. */
-  #dropEntry(entry: JournalEntry): void {
-    if (entry.place === "gone") return;
+  /** Takes an entry out of the books; false when it was not in them any more. */
+  #forget(entry: JournalEntry, outcome: JournalOutcome): boolean {
+    if (entry.place === "gone") return false;
     entry.place = "gone";
-    this.#count--;
-    this.#size -= entry.size;
+    this.#books.leave(entry.share, entry.size, outcome);
     entry.lane.onRemoved(entry);
+    return true;
   }
 
   #setAside({ key, why }: DamagedRecord, value: Value): void {

@@ -12,7 +12,8 @@ import { systemClock } from "../../../src/util/clock.ts";
 import { silentLog } from "../../../src/util/log.ts";
 import { systemRandom } from "../../../src/util/random.ts";
 import { type HttpOptions, HttpScene } from "../../support/http.ts";
-import { readOpenMetrics, readPrometheus } from "../../support/metrics.ts";
+import { type Reading, readOpenMetrics, readPrometheus } from "../../support/metrics.ts";
+import { waitUntil } from "../../support/wire.ts";
 
 const WATCHER = "a-token-for-somebody-who-watches";
 const SCRAPER = "a-token-for-somebody-who-measures";
@@ -402,6 +403,36 @@ describe("HTTP", function () {
         );
       assert.equal(sent?.value, 1);
     }
+  });
+
+  it("measures what waits for other servers, how long it has, and what has no room", async () => {
+    await using peer = await ScriptedPeer.start({ domain: "b.test" });
+    await peer.refuse();
+    await using scene = await HttpScene.start(
+      { http: { metrics: "open" }, s2s: { journal_max_per_sender: 1 } },
+      { peers: [peer] },
+    );
+    const romeo = await scene.server.login("romeo", "1");
+    for (const id of ["m1", "m2"])
+      romeo.send(`<message to='juliet@b.test' id='${id}' type='chat'><body>hi</body></message>`);
+    await romeo.waitFor((xml) => xml.includes("resource-constraint"));
+    await waitUntil(() => scene.server.status.journal?.waiting === 1, "the first waits");
+    const families = readOpenMetrics(await (await scene.ask("/metrics", { authorization: null })).text());
+    const read = (name: string): readonly Reading[] => families.get(`morendo_s2s_journal_${name}`)?.readings ?? [];
+    assert.equal(read("stanzas")[0]?.value, 1);
+    assert.ok((read("characters")[0]?.value ?? 0) > 50);
+    assert.ok((read("oldest_age_seconds")[0]?.value ?? -1) >= 0);
+    assert.equal(read("taken")[0]?.value, 1);
+    assert.deepEqual(
+      read("refused").map(({ labels, value }) => [labels.bound, value]),
+      [
+        ["all", 0],
+        ["domain", 0],
+        ["sender", 1],
+        ["domains", 0],
+      ],
+    );
+    assert.equal(read("left").find(({ labels }) => labels.outcome === "proved")?.value, 0);
   });
 
   it("does not start on a port that is taken, and names the option; without a place to listen it does nothing", async () => {

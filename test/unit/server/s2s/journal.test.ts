@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { JOURNAL } from "../../../../src/server/s2s/journal-records.ts";
+import { JOURNAL, recordSender, stanzaOf } from "../../../../src/server/s2s/journal-records.ts";
 import { MemoryStore } from "../../../../src/store/memory.ts";
 import { CorruptRecordError } from "../../../../src/store/records.ts";
 import type { Key, Value, Write } from "../../../../src/store/store.ts";
@@ -241,7 +241,7 @@ describe("the journal of s2s", function () {
 
     it("takes 10,000 stanzas to the disk in the time that is kept for it", async () => {
       await peer({ script: { header: "ignore" } });
-      const a = await side();
+      const a = await side({ config: { journal_max_per_sender: 10_000 } });
       for (const id of numbered(10_000)) a.say(id, "x@b.test");
       await stop(a);
       assert.deepEqual(a.counts, { stored: 10_000 });
@@ -448,6 +448,130 @@ describe("the journal of s2s", function () {
     });
   });
 
+  describe("of one sender", () => {
+    const says = (of: Side, who: string, id: string, text = "x"): void =>
+      void of.s2s.send(
+        stanza("message", { from: `${who}@a.test/r`, to: "x@b.test", id, type: "chat" }, xml("body", {}, text)),
+      );
+    const goes = (of: Side, resource: string): void =>
+      void of.s2s.send(
+        stanza("presence", { from: `user@a.test/${resource}`, to: "x@b.test", id: resource, type: "unavailable" }),
+      );
+
+    it("is bounded, whatever his resource, and what exceeds it comes back while others have room", async () => {
+      away();
+      federation.nobodyAt("c.test");
+      const a = await side({ config: { journal_max_per_sender: 3 } });
+      for (const id of numbered(2)) a.say(id, "x@b.test");
+      a.say("m2", "x@c.test");
+      await until(() => a.counts.stored === 3, "he has what he may");
+      a.say("m3", "x@c.test");
+      void a.s2s.send(
+        stanza("message", { from: "user@a.test/other", to: "x@b.test", id: "m4", type: "chat" }, xml("body", {}, "x")),
+      );
+      says(a, "another", "m5");
+      await until(() => a.fates.length === 6, "all have their fate");
+      assert.deepEqual(a.returned, ["m3 resource-constraint", "m4 resource-constraint"]);
+      assert.deepEqual(a.s2s.journal?.refused, { all: 0, domain: 0, sender: 2, domains: 0 });
+      assert.equal(a.s2s.journal?.waiting, 4);
+    });
+
+    it("is bounded by size as well", async () => {
+      away();
+      const a = await side({ config: { journal_max_size_per_sender: "1KiB" } });
+      says(a, "user", "m0", "x".repeat(2_000));
+      says(a, "user", "m1", "x".repeat(700));
+      says(a, "user", "m2", "x".repeat(700));
+      says(a, "another", "m3", "x".repeat(700));
+      await until(() => a.fates.length === 4, "all have their fate");
+      assert.deepEqual(a.returned, ["m0 resource-constraint", "m2 resource-constraint"]);
+    });
+
+    it("is counted over a restart, with other bounds too, and has room again for what has left", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(5)) a.say(id, "x@b.test");
+      says(a, "another", "m5");
+      await stop(a);
+      const next = await nextLife({ config: { journal_max_per_sender: 4 } });
+      await backingOff(next);
+      assert.equal(next.s2s.journal?.waiting, 6);
+      next.say("m6", "x@b.test");
+      says(next, "another", "m7");
+      await until(() => next.fates.length === 2, "both have their fate");
+      assert.deepEqual(next.returned, ["m6 resource-constraint"]);
+      const desk = next.s2s.journalDesk;
+      for (const { id, stanzaId } of (await desk?.list(2))?.items ?? []) {
+        assert.ok(["m0", "m1"].includes(stanzaId ?? ""));
+        await desk?.drop({ id }, false);
+      }
+      next.say("m8", "x@b.test");
+      next.say("m9", "x@b.test");
+      await until(() => next.fates.length === 6, "all have their fate");
+      assert.deepEqual(next.returned, ["m6 resource-constraint", "m9 resource-constraint"]);
+      const b = await peer();
+      await advanceUntil(clock, () => next.s2s.journal?.waiting === 0, "it is empty");
+      assert.deepEqual(ids(b), ["m2", "m3", "m4", "m5", "m7", "m8"]);
+      next.say("m10", "x@b.test");
+      await until(() => ids(b).includes("m10"), "it goes out");
+    });
+
+    it("has room again for what cannot be read", async () => {
+      away();
+      const a = await side({ config: { journal_max_per_sender: 2, retry_delay: "1s" } });
+      for (const id of numbered(2)) a.say(id, "x@b.test");
+      await until(() => a.counts.stored === 2, "both are on the disk");
+      const [first] = await store.range(JOURNAL, []);
+      await store.put(JOURNAL, first?.[0] ?? [], 7);
+      await peer({ script: { ack: "ignore", closing: "ignore" } });
+      await advanceUntil(clock, () => a.s2s.journal?.left.damaged === 1, "it is found");
+      away();
+      await advanceUntil(
+        clock,
+        () => a.s2s.links()[0]?.state === "backing-off",
+        "the other one is back in the journal",
+      );
+      a.say("m2", "x@b.test");
+      a.say("m3", "x@b.test");
+      await until(() => a.returned.length === 1, "there is room for one");
+      assert.deepEqual(a.returned, ["m3 resource-constraint"]);
+    });
+
+    it("leaves his presence ten times the room, so that he leaves no ghosts, and counts it apart", async () => {
+      away();
+      const a = await side({ config: { journal: "stop", journal_max_per_sender: 1 }, sendersPresent: false });
+      for (const n of Array(12).keys()) goes(a, `r${n}`);
+      a.say("m1", "x@b.test");
+      await stop(a);
+      assert.equal(await waiting(), 11);
+      assert.equal(a.s2s.journal?.refused.sender, 2);
+    });
+  });
+
+  it("counts what is taken and what leaves, by what became of it, and knows how long the oldest has waited", async () => {
+    away();
+    const a = await side({ config: { journal_lifetime: "2h" } });
+    assert.equal(a.s2s.journal?.oldestMs, 0);
+    const sum = (): number => Object.values(a.s2s.journal?.left ?? {}).reduce((one, other) => one + other, 0);
+    for (const id of numbered(3)) a.say(id, "x@b.test");
+    await until(() => a.counts.stored === 3, "all are on the disk");
+    await clock.advance(HOUR);
+    a.say("m3", "x@b.test");
+    await until(() => a.counts.stored === 4, "one more");
+    assert.equal(a.s2s.journal?.oldestMs, HOUR);
+    const [first] = (await a.s2s.journalDesk?.list(1))?.items ?? [];
+    await a.s2s.journalDesk?.drop({ id: first?.id ?? "" }, false);
+    await advanceUntil(clock, () => a.told.length === 2, "two have waited too long", 2 * HOUR, 10_000);
+    const b = await peer({ script: { ack: "ignore" } });
+    await advanceUntil(clock, () => ids(b).includes("m3"), "the last one is on its way", HOUR, 1_000);
+    assert.ok((a.s2s.journal?.oldestMs ?? 0) >= HOUR, "what has no proof waits still");
+    b.when("ack", "ordinary");
+    await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "it is empty", HOUR, 1_000);
+    const { taken, left } = a.s2s.journal ?? {};
+    assert.deepEqual(left, { proved: 1, returned: 2, dropped: 1, lost: 0, replaced: 0, damaged: 0, unwritten: 0 });
+    assert.equal(taken, sum());
+  });
+
   describe("records", () => {
     it("that are damaged are named and set aside, and the others are used", async () => {
       away();
@@ -498,6 +622,31 @@ describe("the journal of s2s", function () {
       await advanceUntil(clock, () => a.counts["proved/sm-ack"] === 1, "the good one is proved");
       assert.deepEqual(ids(b), ["m1"]);
       await advanceUntil(clock, () => a.s2s.journal?.waiting === 0, "forgotten");
+    });
+
+    it("tell who sent a stanza without being read as one", () => {
+      const to = "x@b.test";
+      const senders = [
+        ["user@a.test/r", "user@a.test"],
+        ["user@a.test", "user@a.test"],
+        ["bücher@a.test/a > b @ \"c/d\" from='e@a.test'", "bücher@a.test"],
+        ["a.test", undefined],
+        ["a.test/of@nobody", undefined],
+      ] as const;
+      for (const [from, sender] of senders) {
+        for (const id of ["m1", "a>b", ' from="evil@a.test" ', "\n from='evil@a.test'"]) {
+          for (const attrs of [
+            { from, to, id },
+            { id, to, from },
+            { type: "chat", id, from, to },
+          ]) {
+            const { text } = stanza("message", attrs, xml("x", { from: "within@a.test" }));
+            const record = { remote: "b.test", local: "a.test", epoch: 1, seq: 1, at: 0, until: 1, xml: text };
+            assert.equal(recordSender(record), sender, text);
+            assert.equal(stanzaOf(record)?.from.bare.toString(), sender ?? "a.test");
+          }
+        }
+      }
     });
 
     it("have numbers that go on growing, and names that no life shares with another", async () => {
