@@ -68,7 +68,8 @@ export function moduleCommand(io: Io, configOption: () => Option, finish: Finish
   return module;
 }
 
-function describeModules(modules: readonly ModuleInfo[]): string {
+/** Returns the modules for people, a line each. */
+export function describeModules(modules: readonly ModuleInfo[]): string {
   const width = Math.max(...modules.map(({ name }) => name.length));
   return modules.map((module) => `${module.name.padEnd(width)}  ${detailsOf(module).join("; ")}`).join("\n");
 }
@@ -76,10 +77,20 @@ function describeModules(modules: readonly ModuleInfo[]): string {
 function detailsOf({ kind, entry, requires, registrations, faults }: ModuleInfo): string[] {
   const details = [kind === "path" || kind === "package" ? `${kind} ${entry}` : kind];
   if (requires.length > 0) details.push(`requires ${requires.join(", ")}`);
-  const counts = Object.entries(registrations).map(([what, count]) => `${count} ${LABELS[what] ?? what}`);
+  const counts = Object.entries(registrations).map(([what, count]) => `${count} ${wordFor(what, count)}`);
   if (counts.length > 0) details.push(counts.join(", "));
   for (const [what, count] of Object.entries(faults)) details.push(count === 1 ? what : `${what} (${count} times)`);
   return details;
 }
 
-const LABELS: Readonly<Record<string, string>> = { streamFeatures: "stream features", participants: "in phases" };
+function wordFor(what: string, count: number): string {
+  const [one, many] = WORDS[what] ?? [what.replace(/s$/, ""), what];
+  return count === 1 ? one : many;
+}
+
+/** Kinds of registrations whose names are not their plural with an s. */
+const WORDS: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  identities: ["identity", "identities"],
+  streamFeatures: ["stream feature", "stream features"],
+  participants: ["participant in phases", "participants in phases"],
+};

@@ -8,6 +8,7 @@ import type { DrainReport } from "../../shutdown/report.ts";
 import { listReports, readReport } from "../../shutdown/report-file.ts";
 import { describeReport } from "../../shutdown/report-text.ts";
 import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
+import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
@@ -59,12 +60,17 @@ function report(io: Io, number: number, { json, list, ...options }: ReportOption
   const file = files[number - 1];
   const found = file === undefined ? undefined : readReport(join(dir, file));
   if (found === undefined) {
-    const there = files.length === 0 ? "there is none" : `${files.length} are kept`;
-    warn(io, `morendo: there is no such report in ${dir}: ${there}`);
+    const kept = files.length === 1 ? "1 is kept" : `${files.length} are kept`;
+    warn(io, `morendo: there is ${files.length === 0 ? `no report in ${dir}` : `no such report in ${dir}: ${kept}`}`);
     return exitCode("fatal");
   }
-  say(io, json ? JSON.stringify(found, undefined, 2) : `${found.startedAt}\n${describeReport(found)}`);
+  say(io, json ? JSON.stringify(found, undefined, 2) : `${describeTime(found)}\n${describeReport(found)}`);
   return 0;
+}
+
+function describeTime({ startedAt, durationMs }: DrainReport): string {
+  const when = startedAt.replace("T", " ").replace(/\.\d+Z$/, " UTC");
+  return `This run began at ${when} and took ${formatDuration(durationMs)}.`;
 }
 
 function showList(io: Io, dir: string, files: readonly string[], json: boolean): number {

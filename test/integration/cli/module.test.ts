@@ -57,7 +57,7 @@ describe("morendo module and morendo cancel", function () {
     const lines = (await morendo(folder, ["module", "list"])).stdout.split("\n");
     assert.match(lines[0] ?? "", /^roster {4}own; .*2 hooks/);
     assert.match(lines[2] ?? "", /^offline {3}own; requires presence; /);
-    assert.equal(lines[3], "knock     path ./mods/knock.mjs; 1 features");
+    assert.equal(lines[3], "knock     path ./mods/knock.mjs; 1 feature");
     writeFileSync(join(folder, "mods/knock.mjs"), knock(2, 'requires: ["roster"],'));
     assert.deepEqual(await morendo(folder, ["module", "reload", "knock"]), {
       code: 0,

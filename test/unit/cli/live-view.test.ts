@@ -173,7 +173,10 @@ describe("morendo report", () => {
     writeReport(join(folder, "data"), report("two", "2026-01-02T00:00:00.000Z"));
     const last = await run();
     assert.equal(last.code, 0);
-    assert.match(last.out, /^2026-01-02T00:00:00\.000Z\nstop \(test: run two\): clean/);
+    assert.match(
+      last.out,
+      /^This run began at 2026-01-02 00:00:00 UTC and took 1s\.\nstop \(test: run two\): clean/,
+    );
     assert.match((await run("2")).out, /run one/);
     assert.equal((JSON.parse((await run("--json", "2")).out) as DrainReport).id, "one");
     assert.match((await run("--list")).out, /^ 1 2026-01-02\S+ stop \(test: run two\).*\n 2 2026-01-01\S+ stop/);
@@ -187,9 +190,9 @@ describe("morendo report", () => {
   it("says so when there is none, or no such one", async () => {
     const none = await run();
     assert.equal(none.code, 1);
-    assert.match(none.err, /there is no such report in .*: there is none/);
+    assert.match(none.err, /there is no report in .*data\n/);
     writeReport(join(folder, "data"), report("one", "2026-01-01T00:00:00.000Z"));
-    assert.match((await run("2")).err, /1 are kept/);
+    assert.match((await run("2")).err, /there is no such report in .*: 1 is kept/);
     assert.equal((await run("nothing")).code, 2);
   });
 
