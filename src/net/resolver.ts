@@ -111,7 +111,8 @@ export class Resolver {
     const literal = domain.startsWith("[") && domain.endsWith("]") ? domain.slice(1, -1) : domain;
     if (isIP(literal) !== 0) return [{ host: literal, port: S2S_PORT, directTls: false }];
     const name = domainToASCII(domain);
-    if (name === "" || name.length > 253) return { failure: "not-found", reason: `${domain} is not a domain name` };
+    if (name === "" || name === "." || name.length > 253)
+      return { failure: "not-found", reason: `${domain} is not a domain name` };
     const [direct, plain] = await Promise.all([
       this.#service(`_xmpps-server._tcp.${name}`),
       this.#service(`_xmpp-server._tcp.${name}`),
