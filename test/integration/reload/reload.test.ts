@@ -50,8 +50,9 @@ describe("reload", () => {
 
   afterEach(async () => {
     peer?.close();
-    peer = undefined;
     await running.dispose();
+    await peer?.stop();
+    peer = undefined;
     await folder.remove();
   });
 
