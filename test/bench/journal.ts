@@ -12,6 +12,7 @@ import { systemClock } from "../../src/util/clock.ts";
 import { silentLog } from "../../src/util/log.ts";
 import { TimerWheel } from "../../src/util/timer-wheel.ts";
 import { chat } from "../support/stanzas.ts";
+import { measured } from "./measure.ts";
 
 const STANZAS = 10_000;
 const ONE_BY_ONE = 1_000;
@@ -76,12 +77,8 @@ function owed(fates: Fates, n: number): Owed {
 }
 
 async function measure(what: string, count: number, work: () => Promise<void>): Promise<void> {
-  const cpu = process.cpuUsage();
-  const began = performance.now();
-  await work();
-  const ms = performance.now() - began;
-  const { user, system } = process.cpuUsage(cpu);
-  const each = (user + system) / count;
+  const { ms, processorUs } = await measured(work);
+  const each = processorUs / count;
   process.stdout.write(
     `${what.padEnd(50)} ${ms.toFixed(0).padStart(6)} ms  ${(ms / count).toFixed(3)} ms and ${each.toFixed(0)} µs of processor time each\n`,
   );

@@ -12,6 +12,7 @@ import type { Write } from "../../src/store/store.ts";
 import { systemClock } from "../../src/util/clock.ts";
 import { silentLog } from "../../src/util/log.ts";
 import { systemRandom } from "../../src/util/random.ts";
+import { measured } from "./measure.ts";
 
 const SESSIONS = 20_000;
 const PACED = 1_000;
@@ -82,12 +83,8 @@ try {
 
 async function measure(what: string, count: number, work: () => Promise<void>): Promise<void> {
   const before = batches;
-  const cpu = process.cpuUsage();
-  const began = performance.now();
-  await work();
-  const ms = performance.now() - began;
-  const { user, system } = process.cpuUsage(cpu);
-  const each = (user + system) / count;
+  const { ms, processorUs } = await measured(work);
+  const each = processorUs / count;
   report(
     `${what.padEnd(45)} ${ms.toFixed(0).padStart(6)} ms, ${String(batches - before).padStart(3)} batches, ${each.toFixed(1)} µs of processor time each`,
   );

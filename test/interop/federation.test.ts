@@ -3,12 +3,10 @@
 // is how these tests are tested.
 
 import assert from "node:assert/strict";
-import { attributeOf, RawClient } from "../../src/testing/raw-client.ts";
-import { PASSWORD } from "../support/accounts.ts";
-import { PORTS } from "../support/addresses.ts";
-import { missing, Network } from "../support/network.ts";
-import type { RunningServer, ServerKind } from "../support/server.ts";
-import { SUBJECT, skipWithReason } from "../support/subject.ts";
+import { attributeOf } from "../../src/testing/raw-client.ts";
+import { federatedPair } from "../support/federated-pair.ts";
+import type { ServerKind } from "../support/server.ts";
+import { SUBJECT } from "../support/subject.ts";
 
 const PEERS: readonly ServerKind[] = ["prosody", "ejabberd"];
 
@@ -16,55 +14,19 @@ for (const peerKind of PEERS) {
   for (const federation of ["dialback", "external"] as const) {
     describe(`${SUBJECT} and ${peerKind}, by ${federation}`, function () {
       this.timeout(90_000);
-      let network: Network;
-      let near: RunningServer;
-      let far: RunningServer;
-      const clients: RawClient[] = [];
-
-      before(async function () {
-        skipWithReason(this, missing(peerKind) ?? missing(SUBJECT));
-        network = await Network.create();
-        const accounts = ["ann", "ben", "cat", "dan", "eve", "fay"].map((username) => ({ username }));
-        far = await network.start(peerKind, { domain: "far.example", federation, accounts });
-        near = await network.start(SUBJECT, { domain: "near.example", federation, accounts });
-      });
-
-      afterEach(function () {
-        if (this.currentTest?.state === "failed") process.stdout.write(`${near.process.log.slice(-6_000)}\n`);
-        for (const client of clients.splice(0)) client.destroy();
-      });
-
-      after(async () => {
-        await network?.stop();
-      });
-
-      async function online(server: RunningServer, username: string): Promise<RawClient> {
-        const client = await RawClient.login({
-          host: server.address,
-          port: PORTS.c2s,
-          domain: server.domain,
-          username,
-          password: PASSWORD,
-          resource: "x",
-        });
-        clients.push(client);
-        // Only who has asked for the roster is told about subscriptions (RFC 6121 §2.1.6).
-        await client.iq("get", "<query xmlns='jabber:iq:roster'/>");
-        client.presence();
-        await client.waitFor((xml) => xml.startsWith("<presence") && attributeOf(xml, "from") === client.jid);
-        return client;
-      }
+      const usernames = ["ann", "ben", "cat", "dan", "eve", "fay"];
+      const pair = federatedPair({ near: SUBJECT, far: peerKind, federation, usernames });
 
       it("answers a ping of the other server's user", async () => {
-        const ann = await online(near, "ann");
-        assert.match(await ann.iq("get", "<ping xmlns='urn:xmpp:ping'/>", far.domain), /type=['"]result['"]/);
-        const ben = await online(far, "ben");
-        assert.match(await ben.iq("get", "<ping xmlns='urn:xmpp:ping'/>", near.domain), /type=['"]result['"]/);
+        const ann = await pair.online(pair.near, "ann");
+        assert.match(await ann.iq("get", "<ping xmlns='urn:xmpp:ping'/>", pair.far.domain), /type=['"]result['"]/);
+        const ben = await pair.online(pair.far, "ben");
+        assert.match(await ben.iq("get", "<ping xmlns='urn:xmpp:ping'/>", pair.near.domain), /type=['"]result['"]/);
       });
 
       it("carries messages in both directions, in order", async () => {
-        const ann = await online(near, "ann");
-        const ben = await online(far, "ben");
+        const ann = await pair.online(pair.near, "ann");
+        const ben = await pair.online(pair.far, "ben");
         for (const [from, to] of [
           [ann, ben],
           [ben, ann],
@@ -88,8 +50,8 @@ for (const peerKind of PEERS) {
       });
 
       it("lets users subscribe to each other's presence, and shows who comes and goes", async () => {
-        const cat = await online(near, "cat");
-        const dan = await online(far, "dan");
+        const cat = await pair.online(pair.near, "cat");
+        const dan = await pair.online(pair.far, "dan");
         for (const [asking, asked] of [
           [cat, dan],
           [dan, cat],
@@ -105,7 +67,7 @@ for (const peerKind of PEERS) {
         assert.match(roster, /subscription=['"]both['"]/);
         await dan.close();
         await cat.waitFor((xml) => isPresence(xml, "unavailable", dan.jid));
-        const again = await online(far, "dan");
+        const again = await pair.online(pair.far, "dan");
         await again.waitFor((xml) => isPresence(xml, undefined, cat.jid));
         await cat.close();
         await again.waitFor((xml) => isPresence(xml, "unavailable", cat.jid));
@@ -113,26 +75,26 @@ for (const peerKind of PEERS) {
 
       it("keeps a message for a user who is not there, with the time it was sent", async () => {
         for (const [here, there] of [
-          [near, far],
-          [far, near],
+          [pair.near, pair.far],
+          [pair.far, pair.near],
         ] as const) {
-          const eve = await online(here, "eve");
+          const eve = await pair.online(here, "eve");
           eve.send(`<message to='fay@${there.domain}' type='chat' id='o1'><body>for later</body></message>`);
           // The answer comes the same way, after the message was dealt with.
           await eve.iq("get", "<ping xmlns='urn:xmpp:ping'/>", there.domain);
-          const fay = await online(there, "fay");
+          const fay = await pair.online(there, "fay");
           const { xml } = await fay.waitFor((each) => each.includes("for later"));
           assert.match(xml, /<delay[^>]+urn:xmpp:delay/);
         }
       });
 
       it("returns a message for a user who does not exist or a domain that cannot be found", async () => {
-        const ann = await online(near, "ann");
+        const ann = await pair.online(pair.near, "ann");
         ann.send("<message to='nobody@nowhere.example' type='chat' id='n1'><body>?</body></message>");
         const { xml } = await ann.waitFor((each) => each.startsWith("<message") && attributeOf(each, "id") === "n1");
         assert.equal(attributeOf(xml, "type"), "error");
         assert.match(xml, /remote-server-not-found/);
-        ann.send(`<iq to='nobody@${far.domain}/x' type='get' id='n2'><query xmlns='jabber:iq:version'/></iq>`);
+        ann.send(`<iq to='nobody@${pair.far.domain}/x' type='get' id='n2'><query xmlns='jabber:iq:version'/></iq>`);
         const answer = await ann.waitFor((each) => each.startsWith("<iq") && attributeOf(each, "id") === "n2");
         assert.equal(attributeOf(answer.xml, "type"), "error");
       });

@@ -4,13 +4,9 @@
 import assert from "node:assert/strict";
 import type { ServerStatus } from "../../src/server/server.ts";
 import type { ResumeResult, SuspendReport } from "../../src/shutdown/suspend-types.ts";
-import { RawClient } from "../../src/testing/raw-client.ts";
-import { PASSWORD } from "../support/accounts.ts";
-import { PORTS } from "../support/addresses.ts";
 import { ask } from "../support/control.ts";
-import { missing, Network } from "../support/network.ts";
-import type { RunningServer, ServerKind } from "../support/server.ts";
-import { skipWithReason } from "../support/subject.ts";
+import { federatedPair } from "../support/federated-pair.ts";
+import type { ServerKind } from "../support/server.ts";
 
 /** Longer than a few keep-alives, and so short that the test is. */
 const HELD_MS = 6_000;
@@ -20,46 +16,11 @@ for (const peerKind of PEERS) {
   for (const federation of ["dialback", "external"] as const) {
     describe(`a suspended Morendo and ${peerKind}, by ${federation}`, function () {
       this.timeout(90_000);
-      let network: Network;
-      let near: RunningServer;
-      let far: RunningServer;
-      const clients: RawClient[] = [];
-
-      before(async function () {
-        skipWithReason(this, missing(peerKind) ?? missing("morendo"));
-        network = await Network.create();
-        const accounts = ["ann", "ben"].map((username) => ({ username }));
-        far = await network.start(peerKind, { domain: "far.example", federation, accounts });
-        near = await network.start("morendo", { domain: "near.example", federation, accounts });
-      });
-
-      afterEach(function () {
-        if (this.currentTest?.state === "failed") process.stdout.write(`${near.process.log.slice(-6_000)}\n`);
-        for (const client of clients.splice(0)) client.destroy();
-      });
-
-      after(async () => {
-        await network?.stop();
-      });
-
-      async function online(server: RunningServer, username: string): Promise<RawClient> {
-        const client = await RawClient.login({
-          host: server.address,
-          port: PORTS.c2s,
-          domain: server.domain,
-          username,
-          password: PASSWORD,
-          resource: "x",
-        });
-        clients.push(client);
-        client.presence();
-        await client.waitFor((xml) => xml.startsWith("<presence"));
-        return client;
-      }
+      const pair = federatedPair({ near: "morendo", far: peerKind, federation, usernames: ["ann", "ben"] });
 
       it("keeps its streams, and goes on both ways", async () => {
-        const ann = await online(near, "ann");
-        const ben = await online(far, "ben");
+        const ann = await pair.online(pair.near, "ann");
+        const ben = await pair.online(pair.far, "ben");
         const pairs = [
           [ann, ben],
           [ben, ann],
@@ -77,13 +38,13 @@ for (const peerKind of PEERS) {
           Promise.all(pairs.map(([, to]) => to.waitFor((xml) => xml.includes(`${what} 9.`), { timeoutMs: 30_000 })));
         send("before");
         await all("before");
-        const before = (await ask(near.process.folder, "status")) as ServerStatus;
-        const suspended = (await ask(near.process.folder, "suspend", { mode: "hold" })) as SuspendReport;
+        const before = (await ask(pair.near.process.folder, "status")) as ServerStatus;
+        const suspended = (await ask(pair.near.process.folder, "suspend", { mode: "hold" })) as SuspendReport;
         assert.equal(suspended.outcome, "suspended", JSON.stringify(suspended));
         send("meanwhile");
         await new Promise((resolve) => setTimeout(resolve, HELD_MS));
         assert.ok(!ben.received.some(({ xml }) => xml.includes("meanwhile")));
-        const resumed = (await ask(near.process.folder, "resume")) as ResumeResult;
+        const resumed = (await ask(pair.near.process.folder, "resume")) as ResumeResult;
         assert.equal(resumed.resumed, true);
         send("after");
         await all("after");
@@ -92,7 +53,7 @@ for (const peerKind of PEERS) {
           assert.deepEqual(got, sent);
           assert.ok(!to.received.some(({ xml }) => /type=['"]error['"]/.test(xml)), "somebody was told of an error");
         }
-        const after = (await ask(near.process.folder, "status")) as ServerStatus;
+        const after = (await ask(pair.near.process.folder, "status")) as ServerStatus;
         assert.deepEqual(
           [after.s2s.outgoing, after.s2s.incoming],
           [before.s2s.outgoing, before.s2s.incoming],

@@ -9,6 +9,8 @@ import sys
 
 import slixmpp
 
+from slixmpp_orders import obey_orders
+
 host, port, domain, username, password, ca_file = sys.argv[1:]
 
 
@@ -74,17 +76,5 @@ class Admin(slixmpp.ClientXMPP):
         say({"error": iq["error"]["condition"], "text": iq["error"]["text"]})
 
 
-async def read_orders(client):
-    loop = asyncio.get_event_loop()
-    while True:
-        line = await loop.run_in_executor(None, sys.stdin.readline)
-        if line == "":
-            loop.stop()
-            return
-        client.obey(json.loads(line))
-
-
 client = Admin()
-client.connect(address=(host, int(port)))
-asyncio.ensure_future(read_orders(client))
-asyncio.get_event_loop().run_forever()
+obey_orders(client, host, port, lambda line: client.obey(json.loads(line)))

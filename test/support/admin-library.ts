@@ -1,11 +1,11 @@
 // An administrator at a client library that is not ours, for tests that drive ad-hoc commands as people do.
 
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { PYTHON, slixmppMissing } from "./slixmpp.ts";
 import { waitUntil } from "./wire.ts";
 
-const PYTHON = "/usr/bin/python3";
 const NODE_CHILD = fileURLToPath(new URL("admin-library-child.mjs", import.meta.url));
 const PYTHON_CHILD = fileURLToPath(new URL("admin-library-child.py", import.meta.url));
 
@@ -57,9 +57,7 @@ export class AdminLibrary {
 
   /** Why it cannot be used on this machine, if so. */
   static missing(name: LibraryName): string | undefined {
-    if (name === "@xmpp/client") return undefined;
-    const { status } = spawnSync(PYTHON, ["-c", "import slixmpp"]);
-    return status === 0 ? undefined : "slixmpp is not installed (Debian: python3-slixmpp)";
+    return name === "@xmpp/client" ? undefined : slixmppMissing();
   }
 
   /** Resolves when it is online. */
@@ -68,7 +66,9 @@ export class AdminLibrary {
     const args = [host, String(port), domain, username, password];
     const child =
       name === "slixmpp"
-        ? spawn(PYTHON, [PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] })
+        ? spawn(PYTHON[0], [...PYTHON.slice(1), PYTHON_CHILD, ...args, certificate], {
+            stdio: ["pipe", "pipe", "ignore"],
+          })
         : spawn(process.execPath, [NODE_CHILD, ...args], {
             env: { ...process.env, NODE_EXTRA_CA_CERTS: certificate },
             stdio: ["pipe", "pipe", "inherit"],

@@ -9,6 +9,7 @@ import type { RawClient, RawClientOptions } from "../../src/testing/raw-client.t
 import { ScriptedPeer, type ScriptedPeerOptions } from "../../src/testing/scripted-peer.ts";
 import { startServer, type TestConfig, type TestServer } from "../../src/testing/start-server.ts";
 import type { Element } from "../../src/xml/element.ts";
+import { timePasses } from "./time-passes.ts";
 
 type Options = NonNullable<Parameters<typeof startServer>[1]>;
 
@@ -90,17 +91,8 @@ export class MemoryLives {
   }
 
   /** Waits for `work` while time goes on. */
-  async pass<T>(work: Promise<T>, stepMs = 1): Promise<T> {
-    let isOver = false;
-    const over = (): void => {
-      isOver = true;
-    };
-    work.then(over, over);
-    for (let steps = 0; !isOver; steps++) {
-      if (steps > 100_000) throw new Error("it does not come to an end");
-      await this.clock.advance(stepMs);
-    }
-    return await work;
+  pass<T>(work: Promise<T>, stepMs = 1): Promise<T> {
+    return timePasses(this, work, stepMs);
   }
 
   /** Lets time go on until `holds`; throws after `maxMs`. */

@@ -52,6 +52,17 @@ export class Network {
     return server;
   }
 
+  /** Starts two servers at a time. */
+  async startBoth(
+    one: readonly [ServerKind, JoinOptions],
+    other: readonly [ServerKind, JoinOptions],
+  ): Promise<[RunningServer, RunningServer]> {
+    const both = [this.start(...one), this.start(...other)] as const;
+    // When one fails, the other must not come up after `stop()`.
+    await Promise.allSettled(both);
+    return await Promise.all(both);
+  }
+
   /** Makes a server that was started elsewhere part of the network. */
   adopt(server: RunningServer): void {
     this.#servers.push(server);

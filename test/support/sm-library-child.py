@@ -7,6 +7,8 @@ import sys
 
 import slixmpp
 
+from slixmpp_orders import obey_orders
+
 host, port, domain, username, password, ca_file = sys.argv[1:]
 
 
@@ -29,22 +31,13 @@ class Client(slixmpp.ClientXMPP):
         self.send_presence()
         say(f"online {self.boundjid.full}")
 
+    def obey(self, order):
+        _, to, body = order.split()
+        self.send_message(mto=to, mbody=body, mtype="chat")
+
     def on_disconnected(self, _):
         asyncio.get_event_loop().call_later(0.2, lambda: self.connect(address=(host, int(port))))
 
 
-async def read_orders(client):
-    loop = asyncio.get_event_loop()
-    while True:
-        line = await loop.run_in_executor(None, sys.stdin.readline)
-        if line == "":
-            loop.stop()
-            return
-        _, to, body = line.split()
-        client.send_message(mto=to, mbody=body, mtype="chat")
-
-
 client = Client()
-client.connect(address=(host, int(port)))
-asyncio.ensure_future(read_orders(client))
-asyncio.get_event_loop().run_forever()
+obey_orders(client, host, port, client.obey)

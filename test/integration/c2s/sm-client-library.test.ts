@@ -1,17 +1,17 @@
 // Client libraries that are not ours resume their sessions when the connection is killed under them.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { SlowProxy } from "../../../src/testing/slow-proxy.ts";
 import { PASSWORD, startServer, type TestServer } from "../../../src/testing/start-server.ts";
 import { skip } from "../../support/skip.ts";
+import { PYTHON, slixmppMissing } from "../../support/slixmpp.ts";
 import { SmClient } from "../../support/sm-client.ts";
 import { waitUntil } from "../../support/wire.ts";
 
-const PYTHON = "/usr/bin/python3";
 const NODE_CHILD = fileURLToPath(new URL("../../support/sm-library-child.mjs", import.meta.url));
 const PYTHON_CHILD = fileURLToPath(new URL("../../support/sm-library-child.py", import.meta.url));
 
@@ -26,12 +26,9 @@ const LIBRARIES = {
       }),
   },
   slixmpp: {
-    missing: (): string | undefined => {
-      const { status } = spawnSync(PYTHON, ["-c", "import slixmpp"]);
-      return status === 0 ? undefined : "slixmpp is not installed (Debian: python3-slixmpp)";
-    },
+    missing: slixmppMissing,
     start: (args: readonly string[], certificate: string): ChildProcess =>
-      spawn(PYTHON, [PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] }),
+      spawn(PYTHON[0], [...PYTHON.slice(1), PYTHON_CHILD, ...args, certificate], { stdio: ["pipe", "pipe", "ignore"] }),
   },
 };
 

@@ -1,5 +1,6 @@
 // What the tests of the network share: a reader that records what it is told, and certificates.
 
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
@@ -96,6 +97,28 @@ export async function plainPair(): Promise<{ transport: Transport; reader: Recor
   const reader = new Recorder();
   transport.setReader(reader);
   return { transport, reader, socket };
+}
+
+/** Has a peer that never stops sending read everything that a transport writes before its end, and then end in order. */
+export async function partInNoise({ transport, reader, socket }: Awaited<ReturnType<typeof plainPair>>): Promise<void> {
+  const received = readAll(socket);
+  let isSending = true;
+  const send = (): void => {
+    while (isSending && socket.write("noise ".repeat(2_000)));
+  };
+  socket.on("drain", send);
+  send();
+  await until(() => reader.bytes.length > 100_000);
+  transport.write("last words ".repeat(20_000));
+  transport.end();
+  assert.equal((await received).length, 11 * 20_000);
+  const before = reader.bytes.length;
+  await until(() => reader.bytes.length > before);
+  isSending = false;
+  socket.end();
+  await until(() => reader.ends.length > 0);
+  assert.deepEqual(reader.ends, [{ orderly: true }]);
+  assert.equal(reader.bytes.length, socket.bytesWritten);
 }
 
 /** Waits until `holds`, checking at every turn. The test's own time limit bounds it. */

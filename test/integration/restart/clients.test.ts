@@ -15,11 +15,11 @@ import { startMorendo } from "../../support/morendo.ts";
 import { LOCAL as DOMAIN, SteadyUser } from "../../support/restart-scenario.ts";
 import type { RunningServer } from "../../support/server.ts";
 import { skip } from "../../support/skip.ts";
+import { PYTHON } from "../../support/slixmpp.ts";
 import { waitUntil } from "../../support/wire.ts";
 
 const ROUNDS = 3;
 const PACE_MS = 60;
-const PYTHON = "/usr/bin/python3";
 
 /** A client library or program. */
 interface Kind {
@@ -43,14 +43,14 @@ const KINDS: readonly Kind[] = [
   {
     name: "slixmpp",
     username: "python",
-    command: [PYTHON, child("sm-library-child.py")],
-    probe: { command: [PYTHON, "-c", "import slixmpp"], hint: "Debian: python3-slixmpp" },
+    command: [...PYTHON, child("sm-library-child.py")],
+    probe: { command: [...PYTHON, "-c", "import slixmpp"], hint: "Debian: python3-slixmpp" },
     sendsAgain: false,
   },
   {
     name: "profanity",
     username: "terminal",
-    command: [PYTHON, child("sm-profanity-child.py")],
+    command: [...PYTHON, child("sm-profanity-child.py")],
     probe: { command: ["profanity", "--version"], hint: "Debian: profanity" },
     sendsAgain: false,
   },

@@ -16,6 +16,7 @@ import type { RawClient, RawClientOptions } from "../../../src/testing/raw-clien
 import { startServer, type TestConfig, type TestServer } from "../../../src/testing/start-server.ts";
 import { SmClient } from "../../support/sm-client.ts";
 import { chat } from "../../support/stanzas.ts";
+import { timePasses } from "../../support/time-passes.ts";
 
 const ACCOUNTS = ["romeo", "juliet", "nurse"];
 const KEPT = "kept-sessions";
@@ -129,17 +130,8 @@ class Lives {
     await this.disk.flushed();
   }
 
-  async pass<T>(work: Promise<T>, stepMs = 1): Promise<T> {
-    let isOver = false;
-    const over = (): void => {
-      isOver = true;
-    };
-    work.then(over, over);
-    for (let steps = 0; !isOver; steps++) {
-      if (steps > 300_000) throw new Error("it does not come to an end");
-      await this.clock.advance(stepMs);
-    }
-    return await work;
+  pass<T>(work: Promise<T>, stepMs = 1): Promise<T> {
+    return timePasses(this, work, stepMs);
   }
 }
 

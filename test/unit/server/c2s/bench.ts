@@ -19,6 +19,7 @@ import { silentLog } from "../../../../src/util/log.ts";
 import { systemRandom } from "../../../../src/util/random.ts";
 import { TimerWheel } from "../../../../src/util/timer-wheel.ts";
 import { jid } from "../../../support/stanzas.ts";
+import { timePasses } from "../../../support/time-passes.ts";
 
 const PASSWORD = "orchard";
 
@@ -121,15 +122,19 @@ export class Bench {
     return this.sessions.get(jid(full)) as ClientSession;
   }
 
+  /** From now on storing a stanza takes until the returned function is called. */
+  storesSlowly(): () => void {
+    let done = (): void => undefined;
+    this.keep = () =>
+      new Promise((resolve) => {
+        done = resolve;
+      });
+    return () => done();
+  }
+
   /** Waits for `work` while time goes on, a millisecond at a time. */
-  async pass<T>(work: Promise<T>): Promise<T> {
-    let isOver = false;
-    const over = (): void => {
-      isOver = true;
-    };
-    work.then(over, over);
-    while (!isOver) await this.clock.advance(1);
-    return await work;
+  pass<T>(work: Promise<T>): Promise<T> {
+    return timePasses(this, work);
   }
 
   /** Runs the phases in which clients are sent away. */

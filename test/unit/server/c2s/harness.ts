@@ -5,6 +5,7 @@ import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import { MemoryNetwork } from "../../../../src/testing/memory-network.ts";
 import type { RawClient, RawClientOptions } from "../../../../src/testing/raw-client.ts";
 import { startServer, type TestConfig, type TestServer } from "../../../../src/testing/start-server.ts";
+import { timePasses } from "../../../support/time-passes.ts";
 
 /** A server, its clock and its network. */
 export class Scene {
@@ -27,7 +28,7 @@ export class Scene {
   ): Promise<Scene> {
     const clock = new ManualClock();
     const network = new MemoryNetwork({ clock });
-    const running = await timePasses(clock, startServer({ c2s, shutdown }, { accounts, clock, network, store }));
+    const running = await timePasses({ clock }, startServer({ c2s, shutdown }, { accounts, clock, network, store }));
     return new Scene(clock, network, running);
   }
 
@@ -43,7 +44,7 @@ export class Scene {
 
   /** Waits for `work` while time goes on. */
   pass<T>(work: Promise<T>): Promise<T> {
-    return timePasses(this.clock, work);
+    return timePasses(this, work);
   }
 
   /** Moves time on until `holds`; rejects after ten simulated minutes. */
@@ -56,20 +57,10 @@ export class Scene {
 
   /** Stops the server as an operator does. */
   async stop(): Promise<void> {
-    await timePasses(this.clock, this.#running.stop(), 50);
+    await timePasses(this, this.#running.stop(), 50);
   }
 
   async close(): Promise<void> {
-    await timePasses(this.clock, this.#running.dispose(), 50);
+    await timePasses(this, this.#running.dispose(), 50);
   }
-}
-
-async function timePasses<T>(clock: ManualClock, work: Promise<T>, stepMs = 1): Promise<T> {
-  let isOver = false;
-  const over = (): void => {
-    isOver = true;
-  };
-  work.then(over, over);
-  while (!isOver) await clock.advance(stepMs);
-  return await work;
 }

@@ -198,6 +198,17 @@ async function play(scene: Scene, steps: Steps, mute: readonly [boolean, boolean
   return [all, counts];
 }
 
+/** Fails unless each of the two has what the other one sent, once and in order. */
+function assertComplete(all: readonly Wanderer[], counts: readonly number[]): void {
+  for (const [who, one] of all.entries()) {
+    const name = who === 0 ? "j" : "r";
+    const sent = Array.from({ length: counts[1 - who] ?? 0 }, (_, index) => `${name}${index + 1}`);
+    assert.deepEqual(new Set(one.received), new Set(sent), "each message arrives");
+    assert.deepEqual(doubled(one.received, one.uncertain), [], "none arrives twice");
+    assert.deepEqual(one.disorder, []);
+  }
+}
+
 /** Those of `bodies` that are there more than once although that is not `allowed`. */
 function doubled(bodies: readonly string[], allowed: ReadonlySet<string>): string[] {
   return bodies.filter((body, index) => bodies.indexOf(body) !== index && !allowed.has(body));
@@ -215,13 +226,7 @@ describe("stream management, whatever the clients and the network do", () => {
         const [all, counts] = await play(scene, steps, isMute);
         for (const one of all) await scene.pass(one.connect());
         await scene.clock.advance(5_000);
-        for (const [who, one] of all.entries()) {
-          const name = who === 0 ? "j" : "r";
-          const sent = Array.from({ length: counts[1 - who] ?? 0 }, (_, index) => `${name}${index + 1}`);
-          assert.deepEqual(new Set(one.received), new Set(sent), "each message arrives");
-          assert.deepEqual(doubled(one.received, one.uncertain), [], "none arrives twice");
-          assert.deepEqual(one.disorder, []);
-        }
+        assertComplete(all, counts);
       } finally {
         await scene.close();
       }
@@ -243,13 +248,7 @@ describe("stream management, whatever the clients and the network do", () => {
           for (const one of all) one.moveTo(next);
           for (const one of all) await next.pass(one.connect());
           await next.clock.advance(5_000);
-          for (const [who, one] of all.entries()) {
-            const name = who === 0 ? "j" : "r";
-            const sent = Array.from({ length: counts[1 - who] ?? 0 }, (_, index) => `${name}${index + 1}`);
-            assert.deepEqual(new Set(one.received), new Set(sent), "each message arrives");
-            assert.deepEqual(doubled(one.received, one.uncertain), [], "none arrives twice");
-            assert.deepEqual(one.disorder, []);
-          }
+          assertComplete(all, counts);
         } finally {
           await scene.close();
           await next?.close();

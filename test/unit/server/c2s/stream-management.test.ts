@@ -58,11 +58,7 @@ describe("a managed session", () => {
         juliet.raw.send(" ");
       }
       assert.equal(bench.c2s.hibernating, 0);
-      let done = (): void => undefined;
-      bench.keep = () =>
-        new Promise((resolve) => {
-          done = resolve;
-        });
+      const done = bench.storesSlowly();
       juliet.message("romeo@a.test", "slow");
       juliet.acknowledge();
       await bench.clock.advance(60_000);
@@ -240,11 +236,7 @@ describe("a managed session", () => {
     it("ends after all when the client had closed its stream before the connection broke", async () => {
       await open();
       const juliet = await start("juliet");
-      let done = (): void => undefined;
-      bench.keep = () =>
-        new Promise((resolve) => {
-          done = resolve;
-        });
+      const done = bench.storesSlowly();
       juliet.message("romeo@a.test", "bye");
       juliet.raw.send("</stream:stream>");
       await bench.clock.advance(5);
@@ -281,11 +273,7 @@ describe("a managed session", () => {
     it("says what has been carried only when the stanza at work is, and hears nothing else of the old connection", async () => {
       await open();
       const juliet = await start("juliet");
-      let done = (): void => undefined;
-      bench.keep = () =>
-        new Promise((resolve) => {
-          done = resolve;
-        });
+      const done = bench.storesSlowly();
       juliet.message("romeo@a.test", "one");
       juliet.message("romeo@a.test", "two");
       await bench.clock.advance(5);
@@ -306,11 +294,7 @@ describe("a managed session", () => {
     it("tells a client that comes too late what had been carried at last", async () => {
       await open();
       const juliet = await start("juliet");
-      let done = (): void => undefined;
-      bench.keep = () =>
-        new Promise((resolve) => {
-          done = resolve;
-        });
+      const done = bench.storesSlowly();
       juliet.message("romeo@a.test", "one");
       juliet.message("romeo@a.test", "two");
       await bench.clock.advance(5);
