@@ -2,7 +2,7 @@
 // docs/BENCHMARKS.md. A single one by name: npx tsx test/bench/all.ts messages --server morendo (nothing is written then).
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -97,8 +97,6 @@ if (values.help) {
 }
 
 async function main(): Promise<void> {
-  const built = `${ROOT}dist/src/cli/main.js`;
-  if (process.env.MORENDO_ENTRY === undefined && existsSync(built)) process.env.MORENDO_ENTRY = built;
   const servers = SERVERS.filter(
     (kind) => values.server === undefined || values.server.split(",").includes(kind),
   ).filter((kind) => {

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { TSX } from "../support/morendo.ts";
+import { TSX } from "../support/program.ts";
 
 /** The server to load. */
 export interface Target {

@@ -3,11 +3,11 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { WatchdogReport } from "../../src/shutdown/index.ts";
 import { Generations } from "../support/generations.ts";
+import { runnable } from "../support/program.ts";
 
-const BLOCKER = fileURLToPath(new URL("../support/test-modules/blocker/index.ts", import.meta.url));
+const BLOCKER = runnable(new URL("../support/test-modules/blocker/index.ts", import.meta.url));
 const PHASES = ["stop-accepting", "close-sessions", "server-stopping", "drain-s2s", "quit"];
 const DELAYED = "announce";
 const DEADLINE_MS = 3_000;

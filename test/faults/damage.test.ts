@@ -6,14 +6,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { LmdbStore } from "../../src/store/lmdb.ts";
 import { systemClock } from "../../src/util/clock.ts";
 import { Generations } from "../support/generations.ts";
-import { TSX } from "../support/morendo.ts";
+import { NODE, runnable } from "../support/program.ts";
 import { type TemporaryFolder, temporaryFolder } from "../support/temporary-folder.ts";
 
-const CHILD = fileURLToPath(new URL("../support/damaged-store-child.ts", import.meta.url));
+const CHILD = runnable(new URL("../support/damaged-store-child.ts", import.meta.url));
 const SEEDS = Number(process.env.DAMAGE_SEEDS ?? 60);
 const FIRST = Number(process.env.DAMAGE_FIRST ?? 1);
 
@@ -41,13 +40,8 @@ describe("A damaged store", function () {
     for (let number = 0; number < 300; number += 30)
       await store.put("many", [`${number}`], { collection: "many", number });
     await store.close();
-    const child = spawn(
-      process.execPath,
-      ["--import", TSX, CHILD, sound, folder.path, String(FIRST), String(FIRST + SEEDS - 1)],
-      {
-        stdio: ["ignore", "pipe", "pipe"],
-      },
-    );
+    const [node, ...args] = [...NODE, CHILD, sound, folder.path, String(FIRST), String(FIRST + SEEDS - 1)] as const;
+    const child = spawn(node, args, { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let errors = "";
     child.stdout.on("data", (chunk: Buffer) => {

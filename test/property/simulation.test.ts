@@ -6,11 +6,13 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { simulate } from "../../src/testing/simulation/simulate.ts";
+import { NODE, runnable } from "../support/program.ts";
 import type { Findings } from "../support/simulation-child.ts";
 
 const SEEDS = Number(process.env.SIMULATION_SEEDS ?? 6_000);
 const FIRST = Number(process.env.SIMULATION_FIRST ?? 1);
-const CHILD = "test/support/simulation-child.ts";
+const CHILD = runnable(new URL("../support/simulation-child.ts", import.meta.url));
+const REPLAY = runnable(new URL("../support/simulate.ts", import.meta.url));
 /** Histories are long. */
 const SHOWN = 2;
 
@@ -30,7 +32,7 @@ describe("simulated runs", function () {
     for (const seed of [1, 17, 120, 548, 2_091]) {
       const first = await simulate(seed, { history: true });
       const again = await simulate(seed, { history: true });
-      const { stdout } = await run("test/support/simulate.ts", String(seed));
+      const { stdout } = await run(REPLAY, String(seed));
       assert.ok(first.history.length > 10, `seed ${seed} has a history`);
       assert.equal(again.fingerprint, first.fingerprint, `seed ${seed} again`);
       assert.ok(stdout.includes(`history ${first.fingerprint}`), `seed ${seed} in another process`);
@@ -51,9 +53,9 @@ async function play(first: number, count: number): Promise<Findings> {
 }
 
 async function run(script: string, ...args: string[]): Promise<{ stdout: string }> {
-  const command = ["--import=tsx", script, ...args];
+  const [node, ...command] = [...NODE, script, ...args] as const;
   try {
-    return await promisify(execFile)(process.execPath, command, { maxBuffer: 256 * 1024 * 1024 });
+    return await promisify(execFile)(node, command, { maxBuffer: 256 * 1024 * 1024 });
   } catch (thrown) {
     // A replay that breaks a rule says so by its exit code, too.
     const { stdout } = thrown as { stdout?: string };

@@ -19,16 +19,16 @@ export async function freeAddress(): Promise<string> {
   throw new Error("no free loopback address");
 }
 
-/** Returns a port nobody listens on, at this moment, on `address`. */
-export function freePort(address = "127.0.0.1"): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, address, () => {
-      const bound = server.address();
-      server.close(() => resolve(typeof bound === "object" && bound !== null ? bound.port : 0));
-    });
-  });
+/**
+ * Returns a port nobody listens on, at this moment, on `address`. It is none of those that the system gives out by itself
+ * (32,768 and up), which the next connection of anybody might get.
+ */
+export async function freePort(address = "127.0.0.1"): Promise<number> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const port = 10_000 + ((process.pid * 50 + next++) % 22_000);
+    if (await isFree(address, port)) return port;
+  }
+  throw new Error("no free port");
 }
 
 /** Counts the established TCP connections to `port` of any of the addresses, as the kernel lists them (Linux only). */

@@ -1,5 +1,5 @@
 // Connects to a listener again and again and checks that each connection gets the greeting and a reply. Arguments: host,
-// port. Ends, with one line of JSON, when its standard input does.
+// port. Prints `good` for each that did. Ends, with one line of JSON, when its standard input does.
 
 import { connect } from "node:net";
 import { codeOf } from "../../src/util/errors.ts";
@@ -13,7 +13,6 @@ let isOver = false;
 process.stdin.resume().once("end", () => {
   isOver = true;
 });
-process.stdout.write("ready\n");
 setTimeout(() => process.exit(99), 120_000).unref();
 
 function once(): Promise<string> {
@@ -37,6 +36,7 @@ while (!isOver) {
     if (match?.[1] === undefined) throw new Error(`incomplete: ${JSON.stringify(text)}`);
     processes.add(match[1]);
     good++;
+    process.stdout.write("good\n");
   } catch (thrown) {
     const name = codeOf(thrown) ?? String(thrown);
     faults[name] = (faults[name] ?? 0) + 1;

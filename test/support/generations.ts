@@ -4,30 +4,20 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Readable, Writable } from "node:stream";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import type { Io } from "../../src/cli/io.ts";
-import { runCommand } from "../../src/cli/program.ts";
 import { connectControl } from "../../src/control/control-client.ts";
 import type { ServerStatus } from "../../src/server/server.ts";
 import type { DrainReport } from "../../src/shutdown/report.ts";
 import { RawClient, type RawClientOptions } from "../../src/testing/raw-client.ts";
 import { systemClock } from "../../src/util/clock.ts";
-import { systemRandom } from "../../src/util/random.ts";
 import { PASSWORD } from "./accounts.ts";
 import { freeAddress, PORTS } from "./addresses.ts";
 import { ServerProcess, sleep, temporaryFolder } from "./child.ts";
-import { readDrainReport, TSX } from "./morendo.ts";
+import { readDrainReport } from "./morendo.ts";
+import { LOADER, MAIN, runnable } from "./program.ts";
+import { commandIn, type Said } from "./run-command.ts";
 
-const MAIN = new URL("../../src/cli/main.ts", import.meta.url).href;
-const FAULTS = new URL("faulty-program.ts", import.meta.url).href;
-const MODULE = fileURLToPath(new URL("test-modules/faulty-handover/index.ts", import.meta.url));
-
-/** What a command said and how it ended. */
-export interface Said {
-  readonly code: number;
-  readonly output: string;
-}
+const FAULTS = runnable(new URL("faulty-program.ts", import.meta.url));
+const MODULE = runnable(new URL("test-modules/faulty-handover/index.ts", import.meta.url));
 
 /** What may be different about the configuration. */
 export interface Settings {
@@ -116,7 +106,7 @@ export class Generations {
 
   /** `morendo ARGS`, to its end. */
   command(...args: readonly string[]): Promise<Said> {
-    return run(args, this.folder);
+    return commandIn(this.folder, args);
   }
 
   /** `morendo restart`, by somebody whose own configuration is in order whatever the server's is like. */
@@ -232,7 +222,7 @@ async function prepare({ settings, program, accounts = [] }: GenerationsOptions)
   writeConfiguration(folder, address, settings);
   if (accounts.length > 0) {
     const lines = accounts.map((account) => JSON.stringify({ password: PASSWORD, ...account }));
-    const { code, output } = await run(["user", "import"], folder, lines.join("\n"));
+    const { code, output } = await commandIn(folder, ["user", "import"], lines.join("\n"));
     if (code !== 0) throw new Error(output);
   }
   return { folder, address };
@@ -248,7 +238,7 @@ function launch(
   address: string,
   { command = (program) => [process.execPath, ...program], ...options }: GenerationsOptions,
 ): ServerProcess {
-  const program = ["--import", TSX, join(folder, "program.mjs")];
+  const program = [...LOADER, join(folder, "program.mjs")];
   const args = ["start", "--config", join(folder, "morendo.toml"), ...(options.args ?? [])];
   return new ServerProcess("morendo", folder, command([...program, ...args], address), { env: options.env ?? {} });
 }
@@ -291,27 +281,6 @@ ${extra}
   );
 }
 
-async function run(args: readonly string[], folder: string, input = ""): Promise<Said> {
-  let output = "";
-  const sink = new Writable({
-    write(chunk, _encoding, done) {
-      output += String(chunk);
-      done();
-    },
-  });
-  const io: Io = {
-    stdin: Readable.from([input]),
-    stdout: sink,
-    stderr: sink,
-    environment: {},
-    directory: folder,
-    clock: systemClock,
-    random: systemRandom,
-  };
-  const code = await runCommand(args, io);
-  return { code, output };
-}
-
 /** The processes of this machine whose command line has `text`; those that have ended and were not waited for are left out. */
 export function processesWith(text: string): number[] {
   return readdirSync("/proc")
@@ -330,4 +299,4 @@ function readCommandLine(pid: number): string {
 }
 
 /** Where the public side of the handover is. */
-export const HANDOVER = pathToFileURL(fileURLToPath(new URL("../../src/handover/index.ts", import.meta.url))).href;
+export const HANDOVER = runnable(new URL("../../src/handover/index.ts", import.meta.url));

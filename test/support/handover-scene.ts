@@ -5,10 +5,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import type { HandoverOutcome } from "../../src/handover/index.ts";
-import { TSX } from "./morendo.ts";
+import { NODE, runnable } from "./program.ts";
 
 /** The program of each generation. */
-export const CHILD = new URL("handover-child.ts", import.meta.url).pathname;
+export const CHILD = runnable(new URL("handover-child.ts", import.meta.url));
 
 /** What a generation printed. */
 export interface Line {
@@ -42,7 +42,7 @@ export class HandoverScene {
   #waiting: (() => void)[] = [];
   #rest = "";
 
-  constructor({ settings, script = CHILD, command = [process.execPath, "--import", TSX], env = {} }: SceneOptions) {
+  constructor({ settings, script = CHILD, command = NODE, env = {} }: SceneOptions) {
     const [file, ...args] = command;
     this.child = spawn(file, [...args, script], {
       env: { ...process.env, ...env, HANDOVER_TEST: JSON.stringify(settings) },

@@ -1,7 +1,7 @@
 // Connects to an XMPP server again and again and notes how each connection ended: with what was wanted, with word that the
 // server goes down, or otherwise. Arguments: host, domain, user name, what is wanted (`header`: a stream header on a plain
-// connection; `tls`: one inside TLS; `login`: a bound resource and an answer). Ends, with one line of JSON, when its
-// standard input does.
+// connection; `tls`: one inside TLS; `login`: a bound resource and an answer). Prints `good` for each that got it. Ends, with
+// one line of JSON, when its standard input does.
 
 import { RawClient } from "../../src/testing/raw-client.ts";
 import { PASSWORD } from "./accounts.ts";
@@ -16,7 +16,6 @@ let isOver = false;
 process.stdin.resume().once("end", () => {
   isOver = true;
 });
-process.stdout.write("ready\n");
 setTimeout(() => process.exit(99), 150_000).unref();
 
 async function once(): Promise<void> {
@@ -41,6 +40,7 @@ while (!isOver) {
   try {
     await once();
     good++;
+    process.stdout.write("good\n");
   } catch (thrown) {
     const text = String(thrown);
     if (text.includes('"streamError":"system-shutdown","closingTag":true,"how":"fin"')) told++;

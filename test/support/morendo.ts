@@ -1,29 +1,16 @@
-// Starts a Morendo with its own folder, address and accounts, from source or, where a benchmark asks for it, as built.
+// Starts a Morendo with its own folder, address and accounts.
 
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import type { DrainReport } from "../../src/shutdown/report.ts";
 import { PASSWORD } from "./accounts.ts";
 import { freeAddress, PORTS } from "./addresses.ts";
 import { ServerProcess, temporaryFolder } from "./child.ts";
+import { MAIN, NODE, runnable } from "./program.ts";
+import { commandIn } from "./run-command.ts";
 import type { PeerOptions, RunningServer } from "./server.ts";
 
-/** The loader of TypeScript for a child process, wherever that one runs. */
-export const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-
-const WITH_MODULES = fileURLToPath(new URL("start-with-modules.ts", import.meta.url));
-
-/** Where the command is: the sources unless `MORENDO_ENTRY` names a built one. */
-function command(): [string, ...string[]] {
-  const entry = process.env.MORENDO_ENTRY;
-  if (entry !== undefined) return [process.execPath, entry];
-  return [process.execPath, "--import", TSX, join(ROOT, "src/cli/main.ts")];
-}
+const WITH_MODULES = runnable(new URL("start-with-modules.ts", import.meta.url));
 
 /** Starts Morendo and resolves when it accepts clients and servers. Its drain report is in the data folder. */
 export async function startMorendo(options: PeerOptions): Promise<RunningServer> {
@@ -74,13 +61,13 @@ ${options.extra ?? ""}
   );
   if (accounts.length > 0) {
     writeFileSync(path("accounts.jsonl"), `${accounts.join("\n")}\n`);
-    run(["user", "import", path("accounts.jsonl"), "--config", config], folder);
+    const { code, output } = await commandIn(folder, ["user", "import", path("accounts.jsonl"), "--config", config]);
+    if (code !== 0) throw new Error(output);
   }
-  const [file, ...args] = command();
-  const start: [string, ...string[]] =
+  const start =
     options.moduleFolder === undefined
-      ? [file, ...args, "start", "--config", config]
-      : [process.execPath, "--import", TSX, WITH_MODULES, config, options.moduleFolder];
+      ? ([...NODE, MAIN, "start", "--config", config] as const)
+      : ([...NODE, WITH_MODULES, config, options.moduleFolder] as const);
   return {
     folder,
     start: () => ({
@@ -96,13 +83,6 @@ ${options.extra ?? ""}
 export function readDrainReport(folder: string): DrainReport | undefined {
   const path = join(folder, "data", "last-drain.json");
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
-}
-
-/** Runs the command to its end; throws with its output when it fails. */
-function run(args: readonly string[], cwd: string): void {
-  const [file, ...prefix] = command();
-  const { status, stdout, stderr } = spawnSync(file, [...prefix, ...args], { cwd, encoding: "utf8", timeout: 120_000 });
-  if (status !== 0) throw new Error(`morendo ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
 }
 
 function quoted(text: string): string {

@@ -8,10 +8,11 @@ import type { DrainReport } from "../../src/shutdown/report.ts";
 import { freeAddress, PORTS } from "./addresses.ts";
 import { TestAuthority } from "./certificates.ts";
 import { ServerProcess, temporaryFolder } from "./child.ts";
-import { readDrainReport, TSX } from "./morendo.ts";
+import { readDrainReport } from "./morendo.ts";
+import { LOADER, runnable } from "./program.ts";
 
 const MODULES = fileURLToPath(new URL("node-xmpp-server/node_modules", import.meta.url));
-const ADAPTER = new URL("../../src/adapters/node-xmpp-server.ts", import.meta.url).href;
+const ADAPTER = runnable(new URL("../../src/adapters/node-xmpp-server.ts", import.meta.url));
 /** The host that docs/node-xmpp-server.md shows. */
 export const EXAMPLE = fileURLToPath(new URL("../../docs/examples/node-xmpp-server/host.mjs", import.meta.url));
 /** The host that tests steer. */
@@ -69,7 +70,7 @@ export async function startHost(options: HostOptions = {}): Promise<RunningHost>
   const child = new ServerProcess(
     "node-xmpp-server",
     folder,
-    [process.execPath, "--no-warnings", "--import", TSX, ...preload, path(basename(program))],
+    [process.execPath, "--no-warnings", ...LOADER, ...preload, path(basename(program))],
     {
       env: { DOMAIN: domain, ADDRESS: address, C2S_PORT: String(PORTS.c2s), S2S_PORT: String(PORTS.s2s), ...env },
     },

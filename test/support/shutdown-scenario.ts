@@ -104,12 +104,6 @@ export async function playShutdown<T = undefined>(
 
 async function setUp(network: Network, each: ShutdownCase): Promise<ShutdownRun> {
   const contacts = Array.from({ length: Math.min(CONTACTS, each.users * 2) }, (_, index) => `c${index}`);
-  const peer = await network.start(each.peer, {
-    domain: REMOTE,
-    accounts: contacts.map((username, index) => ({ username, roster: watchedBy(index, each.users, contacts.length) })),
-    ...(each.peer === "prosody" ? { pluginPaths: [PLUGINS], modules: ["close_s2s"] } : {}),
-    logLevel: "warn",
-  });
   const accounts: Account[] = Array.from({ length: each.users }, (_, user) => ({
     username: `u${user}`,
     roster: [
@@ -117,7 +111,14 @@ async function setUp(network: Network, each: ShutdownCase): Promise<ShutdownRun>
       ...(each.badDomains ?? []).map((domain) => ({ jid: `ghost@${domain}`, subscription: "both" as const })),
     ],
   }));
-  const server = await network.start(each.server, { domain: LOCAL, accounts, logLevel: "warn", ...each.options });
+  const remote: JoinOptions = {
+    domain: REMOTE,
+    accounts: contacts.map((username, index) => ({ username, roster: watchedBy(index, each.users, contacts.length) })),
+    ...(each.peer === "prosody" ? { pluginPaths: [PLUGINS], modules: ["close_s2s"] } : {}),
+    logLevel: "warn",
+  };
+  const local: JoinOptions = { domain: LOCAL, accounts, logLevel: "warn", ...each.options };
+  const [server, peer] = await network.startBoth([each.server, local], [each.peer, remote]);
   await each.prepare?.(network);
   const proxies: SlowProxy[] = [];
   // The link gets slow only once everybody is there; until then the proxies pass everything at once.

@@ -1,14 +1,14 @@
-// Runs the `morendo` command as a process of its own, from source, in a folder of its own.
+// Runs the `morendo` command as a process of its own in a folder of its own.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { ServerProcess } from "../../support/child.ts";
+import { MAIN, NODE } from "../../support/program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));
-const COMMAND = [process.execPath, "--import", import.meta.resolve("tsx"), MAIN] as const;
+/** The command line of `morendo` without arguments. */
+export const COMMAND = [...NODE, MAIN] as const;
 
 /** What a command left. */
 export interface Finished {

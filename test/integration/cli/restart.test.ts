@@ -4,13 +4,10 @@
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { RestartResult } from "../../../src/operations/restart-result.ts";
 import { ServerProcess } from "../../support/child.ts";
+import { MAIN, NODE } from "../../support/program.ts";
 import { folderWithConfig, morendo } from "./command.ts";
-
-const MAIN = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));
-const NODE = [process.execPath, "--import", import.meta.resolve("tsx")] as const;
 
 /** A program that says its name and then is Morendo. */
 function version(name: string): string {

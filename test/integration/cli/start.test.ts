@@ -4,10 +4,10 @@ import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { DrainReport } from "../../../src/shutdown/report.ts";
-import type { ServerProcess } from "../../support/child.ts";
+import { ServerProcess } from "../../support/child.ts";
 import { skip } from "../../support/skip.ts";
 import { waitUntil } from "../../support/wire.ts";
-import { folderWithConfig, morendo, startServer } from "./command.ts";
+import { COMMAND, folderWithConfig, morendo, startServer } from "./command.ts";
 
 /** How many Unix sockets in `folder` are open, those included that wait to be taken in. */
 function openSockets(folder: string): number {
@@ -63,15 +63,7 @@ describe("morendo start", function () {
   });
 
   it("survives SIGTERM during the start", async () => {
-    const { ServerProcess } = await import("../../support/child.ts");
-    const main = new URL("../../../src/cli/main.ts", import.meta.url).pathname;
-    server = new ServerProcess("morendo", folder, [
-      process.execPath,
-      "--import",
-      import.meta.resolve("tsx"),
-      main,
-      "start",
-    ]);
+    server = new ServerProcess("morendo", folder, [...COMMAND, "start"]);
     await server.until(() => existsSync(join(folder, "data/control.sock")), "control socket");
     server.signal("SIGTERM");
     const { code, signal } = await server.exited;

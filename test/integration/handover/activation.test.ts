@@ -6,7 +6,7 @@ import { activatedListeners } from "../../../src/handover/index.ts";
 import { codeOf } from "../../../src/util/errors.ts";
 import { freeAddress } from "../../support/addresses.ts";
 import { ask, HandoverScene } from "../../support/handover-scene.ts";
-import { TSX } from "../../support/morendo.ts";
+import { NODE } from "../../support/program.ts";
 import { skip } from "../../support/skip.ts";
 
 describe("socket activation", function () {
@@ -41,7 +41,7 @@ describe("socket activation", function () {
     const scene = new HandoverScene({
       // Configured in the other order, and for other addresses: the names decide.
       settings: { listen: ["127.0.0.1:1", "127.0.0.1:2"] },
-      command: ["systemd-socket-activate", ...listen, "--fdname=l1:l0", ...setenv, process.execPath, "--import", TSX],
+      command: ["systemd-socket-activate", ...listen, "--fdname=l1:l0", ...setenv, ...NODE],
     });
     try {
       const first = await askWhenThere(one);

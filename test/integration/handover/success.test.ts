@@ -13,11 +13,12 @@ import {
   outcomeOf,
   type PrintedOutcome,
 } from "../../support/handover-scene.ts";
-import { TSX } from "../../support/morendo.ts";
+import { NODE, runnable } from "../../support/program.ts";
 import { skip } from "../../support/skip.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
+import { waitUntil } from "../../support/wire.ts";
 
-const LOOP = new URL("../../support/connect-loop-child.ts", import.meta.url).pathname;
+const LOOP = runnable(new URL("../../support/connect-loop-child.ts", import.meta.url));
 
 interface LoopResult {
   readonly good: number;
@@ -32,7 +33,7 @@ class ConnectLoop {
   #changed: () => void = () => undefined;
 
   constructor(host: string, port: number) {
-    this.#child = spawn(process.execPath, ["--import", TSX, LOOP, host, String(port)], {
+    this.#child = spawn(NODE[0], [...NODE.slice(1), LOOP, host, String(port)], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -41,23 +42,25 @@ class ConnectLoop {
     });
   }
 
-  async #outputHas(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const match = pattern.exec(this.#output);
-      if (match !== null) return match[0];
+  async #outputIs(enough: () => boolean): Promise<void> {
+    while (!enough()) {
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
       });
     }
   }
 
-  async started(): Promise<void> {
-    await this.#outputHas(/ready/);
+  /** Waits until so many more connections have been answered. */
+  async more(count: number): Promise<void> {
+    const good = (): number => this.#output.split("good\n").length - 1;
+    const wanted = good() + count;
+    await this.#outputIs(() => good() >= wanted);
   }
 
   async stop(): Promise<LoopResult> {
     this.#child.stdin?.end();
-    return JSON.parse(await this.#outputHas(/\{.*\}/)) as LoopResult;
+    await this.#outputIs(() => this.#output.endsWith("}\n"));
+    return JSON.parse(this.#output.slice(this.#output.indexOf("{"))) as LoopResult;
   }
 
   kill(): void {
@@ -95,13 +98,14 @@ describe("handing over to a successor", function () {
       const port = Number(addresses[0]?.slice(addresses[0].lastIndexOf(":") + 1));
       const target = host === "0.0.0.0" ? "127.0.0.1" : host;
       loops.push(...[1, 2, 3].map(() => new ConnectLoop(target, port)));
-      await Promise.all(loops.map((loop) => loop.started()));
+      await Promise.all(loops.map((loop) => loop.more(1)));
       for (let generation = 2; generation <= restarts + 1; generation++) {
         const outcome: PrintedOutcome = await scene.restart(pid);
         assert.equal(outcome.ok, true, JSON.stringify(outcome));
         ({ pid, addresses } = await scene.ready(generation));
         assert.equal(pid, outcome.pid);
         assert.deepEqual(addresses, [`${host}:${port}`]);
+        await Promise.all(loops.map((loop) => loop.more(Math.ceil(101 / restarts))));
       }
       const results = await Promise.all(loops.map((loop) => loop.stop()));
       for (const { good, faults, processes } of results) {
@@ -117,15 +121,15 @@ describe("handing over to a successor", function () {
     scene = new HandoverScene({ settings: { listen: ["127.0.0.1:0", "127.0.0.1:0"], items: 1_000 } });
     let { pid, addresses } = await scene.ready(1);
     assert.equal(await ask(addresses[0] ?? ""), `1 ${pid} 1 ping`);
-    const counts: number[] = [];
+    let most = 0;
     for (let generation = 2; generation <= 11; generation++) {
       const outcome: PrintedOutcome = await scene.restart(pid);
       assert.equal(outcome.ok, true, JSON.stringify(outcome));
       ({ pid } = await scene.ready(generation));
       assert.equal(await ask(addresses[0] ?? ""), `${generation} ${pid} ${generation} ping`);
-      counts.push(openDescriptors(pid));
+      if (generation === 2) most = openDescriptors(pid) + 1;
+      await waitUntil(() => openDescriptors(pid) <= most, `generation ${generation} to have ${most} descriptors open`);
     }
-    assert.ok(Math.max(...counts.slice(1)) <= (counts[0] ?? 0) + 1, `descriptors: ${counts.join(" ")}`);
     assert.equal((await scene.exited).code, 0);
   });
 

@@ -3,13 +3,12 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { sleep } from "../../support/child.ts";
 import { restarted, statusOf } from "../../support/control.ts";
 import { Generations } from "../../support/generations.ts";
-import { TSX } from "../../support/morendo.ts";
+import { NODE, runnable } from "../../support/program.ts";
 
-const CHILD = fileURLToPath(new URL("../../support/login-loop-child.ts", import.meta.url));
+const CHILD = runnable(new URL("../../support/login-loop-child.ts", import.meta.url));
 
 interface Loop {
   readonly good: number;
@@ -23,14 +22,17 @@ class Connecting {
   #output = "";
 
   constructor(...args: readonly string[]) {
-    this.#child = spawn(process.execPath, ["--import", TSX, CHILD, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = spawn(NODE[0], [...NODE.slice(1), CHILD, ...args], { stdio: ["pipe", "pipe", "inherit"] });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.#output += text;
     });
   }
 
-  async started(): Promise<void> {
-    while (!this.#output.includes("ready") && this.#child.exitCode === null) await sleep(20);
+  /** Waits until so many more connections have got what they wanted, or it has ended. */
+  async more(count: number): Promise<void> {
+    const good = (): number => this.#output.split("good\n").length - 1;
+    const enough = good() + count;
+    while (good() < enough && this.#child.exitCode === null) await sleep(20);
   }
 
   async stop(): Promise<Loop> {
@@ -51,8 +53,10 @@ describe("while the server is replaced", function () {
     const { address, folder } = generations;
     const loops = ["header", "tls", "login"].map((wanted) => new Connecting(address, "a.test", "romeo", wanted));
     try {
-      for (const loop of loops) await loop.started();
-      for (let round = 0; round < 10; round++) await restarted(folder);
+      for (let round = 0; round < 10; round++) {
+        await Promise.all(loops.map((loop) => loop.more(6)));
+        await restarted(folder);
+      }
     } finally {
       const seen = await Promise.all(loops.map((loop) => loop.stop()));
       for (const { good, faults } of seen) {
@@ -70,14 +74,25 @@ describe("while the server is replaced", function () {
     let isOver = false;
     let asked = 0;
     const asking = (async () => {
-      while (!isOver) {
-        seen.add((await statusOf(folder)).pid);
-        asked++;
+      try {
+        while (!isOver) {
+          seen.add((await statusOf(folder)).pid);
+          asked++;
+        }
+      } finally {
+        isOver = true;
       }
     })();
     const restarting = (async () => {
-      for (let round = 0; round < 5; round++) pids.push((await restarted(folder)).pid);
-      isOver = true;
+      try {
+        for (let round = 0; round < 5; round++) {
+          const enough = asked + 21;
+          while (asked < enough && !isOver) await sleep(5);
+          pids.push((await restarted(folder)).pid);
+        }
+      } finally {
+        isOver = true;
+      }
     })();
     await Promise.all([asking, restarting]);
     seen.add((await statusOf(folder)).pid);

@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { ACCOUNTS, Conversation } from "../../support/conversation.ts";
 import { Generations } from "../../support/generations.ts";
+import { runnable } from "../../support/program.ts";
 import { notPermitted } from "../../support/skip.ts";
 
-const MISBEHAVE = fileURLToPath(new URL("../../support/bad-modules/misbehave/index.ts", import.meta.url));
+const MISBEHAVE = runnable(new URL("../../support/bad-modules/misbehave/index.ts", import.meta.url));
 
 describe("morendo start --keeper", function () {
   this.timeout(120_000);

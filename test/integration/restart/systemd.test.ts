@@ -4,8 +4,9 @@
 import assert from "node:assert/strict";
 import { PORTS } from "../../support/addresses.ts";
 import { ACCOUNTS, Conversation, canLogIn } from "../../support/conversation.ts";
-import { Generations, type Said } from "../../support/generations.ts";
+import { Generations } from "../../support/generations.ts";
 import { NotifyReceiver, whyNotHere } from "../../support/notify-receiver.ts";
+import type { Said } from "../../support/run-command.ts";
 import { skip } from "../../support/skip.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 

@@ -8,9 +8,9 @@ import { ScriptedPeer } from "../../../src/testing/scripted-peer.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { PORTS } from "../addresses.ts";
 import { ended } from "../control.ts";
-import type { Said } from "../generations.ts";
 import { Generations, type Settings } from "../generations.ts";
 import { readDrainReport } from "../morendo.ts";
+import type { Said } from "../run-command.ts";
 import { CONTACT, presenceOfRomeo, type Scene } from "./scene.ts";
 
 const ACCOUNTS = [

@@ -7,16 +7,21 @@ import { DataLock } from "../../../src/control/data-lock.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { silentLog } from "../../../src/util/log.ts";
 import { systemRandom } from "../../../src/util/random.ts";
+import { NODE, runnable } from "../../support/program.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../support/temporary-folder.ts";
 
 const HOLDER = `
-import { DataLock } from ${JSON.stringify(new URL("../../../src/control/data-lock.ts", import.meta.url).href)};
-import { systemClock } from ${JSON.stringify(new URL("../../../src/util/clock.ts", import.meta.url).href)};
-import { silentLog } from ${JSON.stringify(new URL("../../../src/util/log.ts", import.meta.url).href)};
-import { systemRandom } from ${JSON.stringify(new URL("../../../src/util/random.ts", import.meta.url).href)};
+import { DataLock } from ${source("control/data-lock.ts")};
+import { systemClock } from ${source("util/clock.ts")};
+import { silentLog } from ${source("util/log.ts")};
+import { systemRandom } from ${source("util/random.ts")};
 await DataLock.take({ data: process.argv[1], clock: systemClock, random: systemRandom, log: silentLog });
 process.stdout.write("taken");
 setTimeout(() => process.exit(), 30_000);`;
+
+function source(file: string): string {
+  return JSON.stringify(runnable(new URL(`../../../src/${file}`, import.meta.url)));
+}
 
 describe("the lock of a data folder", () => {
   let folder: TemporaryFolder;
@@ -68,11 +73,8 @@ describe("the lock of a data folder", () => {
   });
 
   it("ends with a process that is killed, however that was", async () => {
-    const child: ChildProcess = spawn(
-      process.execPath,
-      ["--import=tsx", "--input-type=module", "--eval", HOLDER, data],
-      { stdio: ["ignore", "pipe", "inherit"] },
-    );
+    const [node, ...args] = [...NODE, "--input-type=module", "--eval", HOLDER, data] as const;
+    const child: ChildProcess = spawn(node, args, { stdio: ["ignore", "pipe", "inherit"] });
     if (child.stdout !== null) await once(child.stdout, "data");
     await assert.rejects(take(), { message: new RegExp(`\\(pid ${child.pid}\\)$`) });
     child.kill("SIGKILL");

@@ -10,9 +10,10 @@ import { LmdbStore } from "../../../src/store/lmdb.ts";
 import { commitCause, storeError } from "../../../src/store/lmdb-errors.ts";
 import { systemClock } from "../../../src/util/clock.ts";
 import { MorendoError } from "../../../src/util/errors.ts";
+import { NODE, runnable } from "../../support/program.ts";
 import { type TemporaryFolder, temporaryFolder } from "../../support/temporary-folder.ts";
 
-const CHILD = join(import.meta.dirname, "../../support/store-child.ts");
+const CHILD = runnable(new URL("../../support/store-child.ts", import.meta.url));
 
 describe("the store on LMDB and the world", () => {
   let folder: TemporaryFolder;
@@ -34,7 +35,7 @@ describe("the store on LMDB and the world", () => {
 
   /** Starts a child under a shell that sets `limits` first. */
   function start(task: string, name: string, limits = ""): { child: ChildProcess; lines: AsyncIterable<string> } {
-    const node = [process.execPath, "--import=tsx", CHILD, folder.path, task, name];
+    const node = [...NODE, CHILD, folder.path, task, name];
     const child = spawn("sh", ["-c", `${limits} exec "$0" "$@"`, ...node], { stdio: ["ignore", "pipe", "ignore"] });
     children.push(child);
     return { child, lines: createInterface({ input: child.stdout }) };
