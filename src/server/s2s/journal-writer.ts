@@ -97,7 +97,10 @@ export class JournalWriter {
         await store.flushed();
       } catch (thrown) {
         error = asError(thrown);
-        log.error({ err: error, stanzas: awaited.length }, "s2s: the journal cannot be written");
+        const fields = { err: error, stanzas: awaited.length };
+        // Nobody waits for what is to be deleted, and when time is over the store goes too.
+        if (this.#isClosed && awaited.length === 0) log.warn(fields, "s2s: the journal closed with something to delete");
+        else log.error(fields, "s2s: the journal cannot be written");
         this.#others.unshift(...others);
       }
       // When it was closed meanwhile, they have been told that nobody knows.
