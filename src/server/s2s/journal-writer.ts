@@ -99,7 +99,8 @@ export class JournalWriter {
         error = asError(thrown);
         const fields = { err: error, stanzas: awaited.length };
         // Nobody waits for what is to be deleted, and when time is over the store goes too.
-        if (this.#isClosed && awaited.length === 0) log.warn(fields, "s2s: the journal closed with something to delete");
+        if (this.#isClosed && awaited.length === 0)
+          log.warn(fields, "s2s: the journal closed with something to delete");
         else log.error(fields, "s2s: the journal cannot be written");
         this.#others.unshift(...others);
       }
