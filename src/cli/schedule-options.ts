@@ -10,6 +10,13 @@ export function readDuration(text: string): number {
   return ms;
 }
 
+/** Reads an option that is the most time something may take: none is no duration for that. */
+export function readTimeLimit(text: string): number {
+  const ms = readDuration(text);
+  if (ms < 1) throw new InvalidArgumentError('expected a duration such as "30s", and more than none');
+  return ms;
+}
+
 /** What can be said of the time before. */
 export interface ScheduleOptions {
   readonly delay?: number;

@@ -6,10 +6,11 @@ import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { SuspendReport } from "../../shutdown/suspend-types.ts";
 import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
+import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
-import { readDuration } from "../schedule-options.ts";
+import { readTimeLimit } from "../schedule-options.ts";
 
 interface EvacuateOptions extends ConfigOption {
   readonly to?: string;
@@ -38,13 +39,16 @@ Examples:
   morendo evacuate --to xmpp2.example.org:5222 --pace 100/s
   morendo evacuate --reason "this machine is going away" && morendo stop`;
 
+const INTERRUPTED =
+  "evacuating goes on without this command: morendo status tells how far it is, morendo resume ends it";
+
 /** Returns the `evacuate` command. */
 export function evacuateCommand(io: Io, configOption: () => Option, finish: Finish): Command {
   return new Command("evacuate")
     .description("let all but operators leave, at a pace")
     .option("--to <host>", "where clients are sent, as HOST or HOST:PORT")
     .option("--pace <number>", "how many sessions a second, such as 50/s (50 unless given)", readPace)
-    .option("--timeout <duration>", "how long it may take (10m unless given)", readDuration)
+    .option("--timeout <duration>", "how long it may take (10m unless given)", readTimeLimit)
     .addOption(new Option("--on-timeout <what>", "what becomes of it when time is over").choices(["back", "stay"]))
     .option("--reason <text>", "shown to clients, and logged")
     .option("--follow", "with --json: each event as a line", false)
@@ -74,7 +78,8 @@ async function evacuate(io: Io, given: EvacuateOptions): Promise<number> {
       ...(onTimeout === undefined ? {} : { onTimeout }),
       ...(reason === undefined ? {} : { reason }),
     };
-    const result = (await client.request("evacuate", args, view.onEvent)) as Evacuated;
+    const work = client.request("evacuate", args, view.onEvent);
+    const result = (await interruptible(io, INTERRUPTED, work)) as Evacuated;
     if (!view.answered(result)) show(io, result, json);
     if (!result.suspended) return exitCode("fatal");
     return result.late.length === 0 ? 0 : exitCode("incomplete");

@@ -43,8 +43,8 @@ async function reload(io: Io, { json, ...options }: ReloadOptions): Promise<numb
     say(io, json ? JSON.stringify({ reloaded: true, ...result }, undefined, 2) : describeReload(result));
     return 0;
   } catch (thrown) {
-    // What became of it is not known where there was no answer.
-    if (!(thrown instanceof MorendoError) || thrown.code.startsWith("MORENDO_CONTROL_")) throw thrown;
+    // What became of it is not known where there was no answer, and nothing is as before where no server runs.
+    if (!(thrown instanceof MorendoError) || /^MORENDO_(CONTROL_|NOT_RUNNING)/.test(thrown.code)) throw thrown;
     const problems = thrown.message.split("\n");
     if (json) say(io, JSON.stringify({ reloaded: false, code: thrown.code, problems }, undefined, 2));
     else warn(io, `morendo: not reloaded, everything is as before:\n${thrown.message.replace(/^/gm, "  ")}`);

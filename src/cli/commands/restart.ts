@@ -7,6 +7,7 @@ import { exitCode } from "../../shutdown/exit-codes.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
+import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
@@ -31,6 +32,8 @@ Examples:
   morendo restart
   morendo restart --reason "new certificate"
   morendo restart -- /opt/morendo-2/bin/morendo start --config /etc/morendo/morendo.toml`;
+
+const INTERRUPTED = "the restart goes on without this command: morendo status tells which process serves";
 
 /** Returns the `restart` command. */
 export function restartCommand(io: Io, configOption: () => Option, finish: Finish): Command {
@@ -60,7 +63,8 @@ async function restart(
       ...(program.length === 0 ? {} : { program }),
     };
     const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
-    const result = (await client.request("restart", args, view.onEvent)) as RestartResult;
+    const work = client.request("restart", args, view.onEvent);
+    const result = (await interruptible(io, INTERRUPTED, work)) as RestartResult;
     if (view.answered(result)) return result.restarted ? 0 : exitCode("fatal");
     if (json) say(io, JSON.stringify(result, undefined, 2));
     else describe(io, result);

@@ -7,6 +7,7 @@ import type { DrainReport } from "../../shutdown/report.ts";
 import { describeReport } from "../../shutdown/report-text.ts";
 import { codeOf } from "../../util/errors.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
+import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
@@ -25,7 +26,8 @@ With --delay everything is served for that long before anything is closed; with 
 comes near, and whoever logs in meanwhile too. The delay ends early when nobody is left. morendo cancel takes it all back; a
 second stop without a delay, or with a shorter one, brings it forward.
 
-It waits for the end and shows the phases on standard error: a picture that is redrawn on a terminal, lines elsewhere.
+It waits for the end and shows the phases on standard error: a picture that is redrawn on a terminal, lines elsewhere. Ctrl-C
+ends this command and not the stop.
 --json prints the drain report at the end and nothing else; --json --follow one JSON object per line: the events state, phase
 and progress as {"event":...,"data":...}, and last {"event":"result","data":REPORT}.
 
@@ -36,6 +38,9 @@ Examples:
   morendo stop
   morendo stop --reason "moving to a new machine" --deadline 1m
   morendo stop --delay 5m --announce "Moving house" --no-wait`;
+
+const INTERRUPTED =
+  "the stop goes on without this command: morendo watch follows it, morendo cancel brings the server back before sessions are closed";
 
 /** Returns the `stop` command. */
 export function stopCommand(io: Io, configOption: () => Option, finish: Finish): Command {
@@ -65,7 +70,7 @@ async function stop(io: Io, given: StopOptions): Promise<number> {
       ...(deadline === undefined ? {} : { budgetMs: deadline }),
       ...scheduleArguments(given),
     };
-    const result = await client.request("stop", args, view.onEvent);
+    const result = await interruptible(io, INTERRUPTED, client.request("stop", args, view.onEvent));
     if (!wait) {
       say(io, json ? JSON.stringify(result) : "asked for: morendo watch shows how it gets on");
       return 0;

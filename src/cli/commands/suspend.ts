@@ -1,15 +1,17 @@
 // `morendo suspend` and `morendo resume`: bring the running server to stand still, and on again.
 
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { ResumeResult, SuspendReport } from "../../shutdown/suspend-types.ts";
-import { formatDuration, parseDuration } from "../../util/units.ts";
+import { formatDuration } from "../../util/units.ts";
 import { askServer } from "../ask-server.ts";
 import { type ConfigOption, findConfig } from "../config-option.ts";
+import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
+import { readTimeLimit } from "../schedule-options.ts";
 
 interface SuspendOptions extends ConfigOption {
   readonly mode?: string;
@@ -44,12 +46,15 @@ const RESUME_HELP = `
 The exit code is 0 when the server goes on, and 1 when it was not suspended or a part of it could not go on; the message says
 which.`;
 
+const INTERRUPTED =
+  "suspending goes on without this command: morendo status tells how it is, morendo resume takes it back";
+
 /** Returns the `suspend` command. */
 export function suspendCommand(io: Io, configOption: () => Option, finish: Finish): Command {
   return new Command("suspend")
     .description("let the server stand still, with its connections up")
     .addOption(new Option("--mode <mode>", "how; as configured unless given").choices(["hold", "refuse"]))
-    .option("--timeout <duration>", "how long it may take", readDuration)
+    .option("--timeout <duration>", "how long it may take", readTimeLimit)
     .addOption(new Option("--on-timeout <what>", "what becomes of it when somebody is late").choices(["back", "stay"]))
     .option("--reason <text>", "logged, and shown to whoever is refused")
     .option("--follow", "with --json: each event as a line", false)
@@ -69,12 +74,6 @@ export function resumeCommand(io: Io, configOption: () => Option, finish: Finish
     .action(async (options: ResumeOptions) => finish(await resume(io, options)));
 }
 
-function readDuration(text: string): number {
-  const ms = parseDuration(text);
-  if (ms === undefined || ms < 1) throw new InvalidArgumentError('expected a duration such as "30s"');
-  return ms;
-}
-
 async function suspend(
   io: Io,
   { mode, timeout, onTimeout, reason, follow, json, ...options }: SuspendOptions,
@@ -90,7 +89,8 @@ async function suspend(
       ...(reason === undefined ? {} : { reason }),
     };
     const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
-    const report = (await client.request("suspend", args, view.onEvent)) as SuspendReport;
+    const work = client.request("suspend", args, view.onEvent);
+    const report = (await interruptible(io, INTERRUPTED, work)) as SuspendReport;
     if (view.answered(report)) return suspendedCode(report);
     if (json) say(io, JSON.stringify(report, undefined, 2));
     else if (report.suspended) say(io, describeSuspended(report));

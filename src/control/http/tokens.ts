@@ -85,7 +85,8 @@ export async function readToken(file: string, forbidden = 0o077): Promise<string
   try {
     handle = await open(file, "r");
   } catch (thrown) {
-    throw tokenError(file, `cannot be read: ${asError(thrown).message}`);
+    const why = codeOf(thrown) === "ENOENT" ? "there is no such file" : asError(thrown).message;
+    throw tokenError(file, `cannot be read: ${why}`);
   }
   try {
     const { mode } = await handle.stat();

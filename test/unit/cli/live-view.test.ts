@@ -173,10 +173,7 @@ describe("morendo report", () => {
     writeReport(join(folder, "data"), report("two", "2026-01-02T00:00:00.000Z"));
     const last = await run();
     assert.equal(last.code, 0);
-    assert.match(
-      last.out,
-      /^This run began at 2026-01-02 00:00:00 UTC and took 1s\.\nstop \(test: run two\): clean/,
-    );
+    assert.match(last.out, /^This run began at 2026-01-02 00:00:00 UTC and took 1s\.\nstop \(test: run two\): clean/);
     assert.match((await run("2")).out, /run one/);
     assert.equal((JSON.parse((await run("--json", "2")).out) as DrainReport).id, "one");
     assert.match((await run("--list")).out, /^ 1 2026-01-02\S+ stop \(test: run two\).*\n 2 2026-01-01\S+ stop/);
