@@ -3,7 +3,6 @@
 
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
-import { fileURLToPath } from "node:url";
 import type { LoopDelay } from "../../src/shutdown/loop-delay.ts";
 import type { DestinationTotals } from "../../src/shutdown/obligations.ts";
 import { type Ending, RawClient } from "../../src/testing/raw-client.ts";
@@ -15,12 +14,13 @@ import { sleep } from "../support/child.ts";
 import { ask } from "../support/control.ts";
 import { prepareMorendo, readDrainReport } from "../support/morendo.ts";
 import { missing, Network } from "../support/network.ts";
+import { runnable } from "../support/program.ts";
 import type { ServerKind } from "../support/server.ts";
 import { playShutdown, type ShutdownCase, type ShutdownRun } from "../support/shutdown-scenario.ts";
 import { SUBJECT, skipWithReason } from "../support/subject.ts";
 
 const SLOW = { latencyMs: 200, bytesPerSecond: 65_536 };
-const BAD_MODULES = fileURLToPath(new URL("../support/bad-modules", import.meta.url));
+const BAD_MODULES = runnable(new URL("../support/bad-modules", import.meta.url));
 /** What a run may take beyond its deadline: the watchdog's grace, and a busy machine. */
 const SLACK_MS = 6_000;
 

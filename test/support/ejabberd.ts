@@ -61,7 +61,7 @@ export async function startEjabberd(options: PeerOptions): Promise<RunningServer
       },
     },
   );
-  await process_.until(() => process_.log.includes("SETUP-DONE"), "set-up of the accounts");
+  await process_.until(() => process_.log.includes("SETUP-DONE"), "set-up of the accounts", 80_000);
   await process_.listening(address, Object.values(PORTS));
   return { kind: "ejabberd", domain: options.domain, address, process: process_ };
 }

@@ -19,7 +19,7 @@ export const LOADER: readonly string[] = BUILT === undefined ? ["--import", TSX]
 /** Node with that. */
 export const NODE = [process.execPath, ...LOADER] as const;
 
-/** The path of what a source file of this repository is run as. */
+/** The path of what a source file of this repository, or a folder of them, is run as. */
 export function runnable(source: URL): string {
   const path = fileURLToPath(source);
   return BUILT === undefined ? path : join(BUILT, relative(ROOT, path).replace(/\.ts$/, ".js"));
