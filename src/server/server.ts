@@ -1,19 +1,19 @@
-// The one composition root: makes the parts, joins them, starts them in order and gives each its place in the shutdown
-// pipeline. No part knows more of the others than it is handed here; this file contains no protocol.
+// The one composition root: has the parts made (parts.ts), starts them in order (`#start`) and gives each its place in the
+// shutdown pipeline; and what the doors and the program can ask of all that. No part knows more of the others than it is
+// handed; this file contains no protocol.
 
 import { join } from "node:path";
 import { LiveConfig } from "../config/changes.ts";
 import type { Config } from "../config/schema.ts";
-import { Handover, type HandoverOutcome, type Inheritance, type SpawnSuccessor } from "../handover/index.ts";
+import { Handover, type HandoverOutcome } from "../handover/index.ts";
 import type { Jid } from "../jid/jid.ts";
 import { InheritedListeners } from "../net/inherited.ts";
-import type { CertificateSource, Network, PassableSocket } from "../net/transport.ts";
+import type { CertificateSource } from "../net/transport.ts";
 import { Lifecycle, type LifecycleEvents } from "../shutdown/lifecycle.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import { readLastReport } from "../shutdown/report-file.ts";
 import type { ResumeRequest, ResumeResult, SuspendReport, SuspendRequest } from "../shutdown/suspend-types.ts";
 import type { CancelRequest, CancelResult, PhaseContext, StopRequest } from "../shutdown/types.ts";
-import type { Watchdog } from "../shutdown/watchdog.ts";
 import { LmdbStore } from "../store/lmdb.ts";
 import type { Store } from "../store/store.ts";
 import { type Clock, systemClock } from "../util/clock.ts";
@@ -26,7 +26,6 @@ import { announce } from "./announcing.ts";
 import { CertificateReload, loadCertificates } from "./certificates.ts";
 import type { EvacuateWish, Evacuation } from "./evacuation.ts";
 import { KeptSessions } from "./kept-sessions.ts";
-import type { ModuleDefinition, ModuleOperations } from "./module-api.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import { joinParts, type Parts } from "./parts.ts";
 import { PassingOn, type RestartRequest } from "./passing-on.ts";
@@ -39,6 +38,7 @@ import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalDesk } from "./s2s/journal-desk.ts";
 import type { LinkStatus } from "./s2s/s2s.ts";
+import type { ServerOptions } from "./server-options.ts";
 import type { Session } from "./session.ts";
 import { type ServerStatus, statusOf } from "./status.ts";
 import { type SuspendWish, suspendRequest } from "./suspending.ts";
@@ -46,51 +46,6 @@ import { TakingOver } from "./taking-over.ts";
 import { noTraffic, type Traffic } from "./traffic.ts";
 
 export type { ServerStatus } from "./status.ts";
-
-/** What a server is made of. Everything but the configuration and the log has the real thing as its default. */
-export interface ServerOptions {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly clock?: Clock;
-  readonly random?: Random;
-  readonly network?: Network;
-  readonly store?: Store;
-  readonly watchdog?: Watchdog;
-  /** How many bytes the process uses; what the system says unless told. */
-  readonly memoryUsed?: () => number;
-  /** Folders to find modules in, before the server's own. */
-  readonly moduleFolders?: readonly URL[];
-  /**
-   * What the paths and packages among the configured modules are relative to: the configuration file's folder. The
-   * working directory unless given.
-   */
-  readonly moduleBase?: string;
-  /** Loaded instead of the modules that the configuration names: nothing is looked for on the disk. */
-  readonly modules?: readonly ModuleDefinition[];
-  /** Used instead of the files that the configuration names. */
-  readonly certificates?: CertificateSource;
-  /** Comes up suspended: whoever wants in waits, or is refused, until somebody resumes it. */
-  readonly suspended?: SuspendWish;
-  /** What a predecessor hands over to this server, when it is started as its successor. */
-  readonly inheritance?: Inheritance;
-  /** Listening sockets that are open already: a predecessor's, or a service manager's. */
-  readonly inherited?: InheritedListeners;
-  /** What else this process listens with: it is told of with the rest, and goes to a successor. */
-  readonly alongside?: Alongside;
-  /** How a successor is started; as our own child unless given. */
-  readonly spawnSuccessor?: SpawnSuccessor;
-  /** What operators can ask for by way of modules, such as ad-hoc commands; nothing unless given. */
-  readonly operations?: ModuleOperations;
-  /** Where drain reports are written: the data folder unless told, nowhere with `false`. */
-  readonly reportDir?: string | false;
-}
-
-/** Listening sockets beside those of the server. */
-export interface Alongside {
-  /** As people read it: `http 127.0.0.1:5280`. */
-  readonly listening: readonly string[];
-  readonly passable: readonly PassableSocket[];
-}
 
 /** An XMPP server. */
 export class Server {
@@ -198,7 +153,7 @@ export class Server {
 
   /** Brings the server to stand still, in the configured mode and time unless told: see `Lifecycle.suspend`. */
   suspend(wish: SuspendWish): Promise<SuspendReport> {
-    return this.lifecycle.suspend(suspendRequest(this.#options.config.suspend, wish));
+    return this.lifecycle.suspend(suspendRequest(this.config.suspend, wish));
   }
 
   /**
@@ -297,7 +252,7 @@ export class Server {
 
   /** The delay of a stop that is not asked for with another. */
   get delayMs(): number {
-    return this.#options.config.shutdown.delay;
+    return this.config.shutdown.delay;
   }
 
   /**
