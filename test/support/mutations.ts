@@ -32,20 +32,20 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "what was on a stream is lost when the stream is reset",
     file: "src/server/s2s/remote-link.ts",
-    find: "    this.#recover(unproved);\n",
+    find: "    this.#undelivered.recover(unproved, this.#takeRead());\n",
     replace: "",
     breaks: ["no-fate", "books"],
   },
   {
     name: "what waits for a domain is lost when dialling it fails",
     file: "src/server/s2s/remote-link.ts",
-    find: "    this.#giveUpAll(back, failure);\n",
+    find: "    this.#undelivered.giveUpAll(back, failure);\n",
     replace: "",
     breaks: ["no-fate", "books"],
   },
   {
     name: "a stanza comes back, and is sent again as well",
-    file: "src/server/s2s/remote-link.ts",
+    file: "src/server/s2s/undelivered.ts",
     find: "else if (!isPresence && !isJournalled && this.#fates.giveBack(owed, failure.error)) continue;",
     replace: "else if (!isPresence && !isJournalled && this.#fates.giveBack(owed, failure.error)) again.push(owed);",
     breaks: ["two-fates", "books"],

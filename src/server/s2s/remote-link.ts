@@ -1,25 +1,25 @@
-// Everything on its way from one local host to one remote domain: the queue, the stream if there is one, and what to do
-// when there is none. It dials on demand, backs off after a failure, and knows the fate of what a broken stream took
-// with it; what a domain does not take for longer goes to its lane of the journal, and comes from there again. Links know
-// nothing of each other.
+// Everything on its way from one local host to one remote domain: the queue, the stream if there is one, and when there is to
+// be one. It dials on demand and backs off after a failure; what a domain does not take for longer goes to its lane of the
+// journal, and comes from there again. What becomes of each stanza when there is no stream is decided in undelivered.ts. Links
+// know nothing of each other.
 
 import type { Evidence } from "../../shutdown/types.ts";
 import { StanzaError } from "../../stanza/stanza-error.ts";
 import type { StreamError } from "../../stanza/stream-error.ts";
 import type { StreamEnd } from "../../stream/contract.ts";
 import { asError } from "../../util/errors.ts";
-import type { WheelTimeout } from "../../util/timer-wheel.ts";
+import { BackOff } from "./back-off.ts";
 import type { S2sContext } from "./context.ts";
 import type { DialGate } from "./dial-gate.ts";
-import { unreachable } from "./elements.ts";
 import type { Fates, Owed } from "./fates.ts";
 import type { JournalLane } from "./journal-lane.ts";
 import { treatmentOf } from "./journal-treatment.ts";
-import { type Negotiated, negotiate } from "./negotiation.ts";
+import { LinkDial, type LinkFailure, type ReadyStream, temporary } from "./link-dial.ts";
 import { OutgoingStream, type StreamOwner } from "./outgoing-stream.ts";
 import type { Pings } from "./pings.ts";
 import { ReturnQueue } from "./return-queue.ts";
 import { SendQueue } from "./send-queue.ts";
+import { type LinkEnding, Undelivered } from "./undelivered.ts";
 
 /** Where a link is. */
 export type LinkState = "idle" | "dialling" | "negotiating" | "open" | "closing" | "backing-off";
@@ -27,18 +27,8 @@ export type LinkState = "idle" | "dialling" | "negotiating" | "open" | "closing"
 /** Stanzas written in one go before the event loop gets its turn. */
 const BATCH = 200;
 
-/** Back-off grows up to this multiple of the configured delay. */
-const MAX_BACKOFF_FACTOR = 10;
-
 /** How many streams in a row may break before anything on them is proved; then the link backs off. */
 const MAX_BREAKS = 3;
-
-/** How many streams and dials may fail a stanza before it comes back; presence is worth more patience. */
-const MAX_BROKEN = 2;
-const MAX_BROKEN_PRESENCE = 8;
-
-/** How many streams may break while the same stanza of the journal is the first without proof; then it comes back. */
-const MAX_BROKEN_FIRST = 5;
 
 /** How many stanzas of the journal may lack proof on a stream before more are read from the disk. */
 const JOURNAL_WINDOW = 500;
@@ -46,8 +36,7 @@ const JOURNAL_WINDOW = 500;
 /** How many times the bounds of the queue unavailable presence may use. */
 const UNAVAILABLE_ROOM = 10;
 
-/** While going down: how often a stream that breaks is replaced, and the first wait before that. */
-const DRAIN_REDIALS = 5;
+/** While going down: the first wait before a stream that breaks is replaced. */
 const DRAIN_REDIAL_MS = 250;
 
 export interface RemoteLinkOptions {
@@ -61,13 +50,6 @@ export interface RemoteLinkOptions {
   readonly lane?: JournalLane | undefined;
 }
 
-/** Why there is no stream. */
-interface LinkFailure {
-  readonly error: StanzaError;
-  /** Trying again later is of no use: what waits goes back. */
-  readonly isFinal: boolean;
-}
-
 /** The way from one local host to one remote domain. */
 export class RemoteLink implements StreamOwner {
   readonly local: string;
@@ -79,22 +61,18 @@ export class RemoteLink implements StreamOwner {
   #returning: ReturnQueue;
   #stream: OutgoingStream | undefined;
   #state: LinkState = "idle";
-  #failures = 0;
   #breaks = 0;
-  #failedAt = 0;
   #lastFailure: LinkFailure = temporary();
   #lane: JournalLane | undefined;
   /** What was read from the journal and not written to the stream yet: it goes before the queue. */
   #fromJournal: Owed[] = [];
   #isReading = false;
-  #backOff: WheelTimeout | undefined;
-  #dialling: AbortController | undefined;
+  #backOff: BackOff;
+  #dialling: LinkDial | undefined;
   #flushing = false;
   #pingsWork = true;
-  /** Set while going down: how long the peer may take to answer. */
-  #drainAnswerMs: number | undefined;
-  #drainRedials = 0;
-  #refusing = false;
+  #ending: LinkEnding = { answerMs: undefined, redials: 0, isRefusing: false };
+  #undelivered: Undelivered;
 
   constructor(options: RemoteLinkOptions) {
     this.local = options.local;
@@ -105,6 +83,14 @@ export class RemoteLink implements StreamOwner {
     this.#returning = new ReturnQueue(options.context.clock, options.fates);
     this.#queue = new SendQueue(options.context.config.max_queue, options.context.config.max_queue_size);
     this.#lane = options.lane;
+    this.#backOff = new BackOff(options.context);
+    this.#undelivered = new Undelivered({
+      fates: options.fates,
+      queue: this.#queue,
+      returning: this.#returning,
+      lane: options.lane,
+      ending: this.#ending,
+    });
     if (this.#lane !== undefined) this.#lane.onReady = () => this.wake();
   }
 
@@ -115,7 +101,7 @@ export class RemoteLink implements StreamOwner {
   }
 
   get state(): LinkState {
-    return this.#state;
+    return this.#dialling?.isNegotiating ? "negotiating" : this.#state;
   }
 
   /** How many stanzas wait to be written. */
@@ -135,17 +121,19 @@ export class RemoteLink implements StreamOwner {
 
   /** Whether it holds nothing worth keeping, `now`: the memory of failures is kept for a while. */
   isDisposable(now: number): boolean {
-    const remembers =
-      this.#failures > 0 && now - this.#failedAt < this.#context.config.retry_delay * MAX_BACKOFF_FACTOR;
+    const remembers = this.#backOff.remembers(now);
     return this.#state === "idle" && !remembers && this.outstanding === 0 && (this.#lane?.length ?? 0) === 0;
   }
 
   /** Takes over a stanza, which will have its fate whatever happens. Resolves when it is on the disk, if it goes there. */
   send(owed: Owed): void | Promise<void> {
     const stream = this.#stream;
-    if (this.#lane?.isAhead && this.#keeps && treatmentOf(owed.stanza) === "keep") return this.#lane.add(owed);
-    if ((this.#state === "backing-off" && !this.#outlastsFailure(owed)) || (this.#refusing && stream === undefined)) {
-      return this.#giveUp(owed, this.#lastFailure);
+    if (this.#lane?.isAhead && this.#undelivered.isKept && treatmentOf(owed.stanza) === "keep") {
+      return this.#lane.add(owed);
+    }
+    const isGivenUp = this.#state === "backing-off" && !this.#undelivered.outlasts(this.#lastFailure, owed);
+    if (isGivenUp || (this.#ending.isRefusing && stream === undefined)) {
+      return this.#undelivered.giveUp(owed, this.#lastFailure);
     }
     // An unavailable presence that is refused leaves a ghost behind, and there is one at most for each resource and
     // contact: it has room of its own.
@@ -165,19 +153,21 @@ export class RemoteLink implements StreamOwner {
   /** As `send`, but a stanza that could be lost in a crash is on the disk first. Resolves when it is taken over. */
   sendLogged(owed: Owed): void | Promise<void> {
     const lane = this.#lane;
-    if (lane === undefined || lane.isAhead || this.#refusing || this.#state === "backing-off") return this.send(owed);
+    if (lane === undefined || lane.isAhead || this.#ending.isRefusing || this.#state === "backing-off") {
+      return this.send(owed);
+    }
     return lane.log(owed).then(() => this.send(owed));
   }
 
   /** Something in the journal is ready to be sent. */
   wake(): void {
     if (this.#stream !== undefined) this.#flush();
-    else if (this.#state === "idle" && !this.#refusing && this.#mayReadJournal) this.#dial();
+    else if (this.#state === "idle" && !this.#ending.isRefusing && this.#mayReadJournal) this.#dial();
   }
 
   /** Ends the back-off: dials for what waits at once. */
   retry(): void {
-    if (this.#state === "backing-off" && !this.#refusing) this.#endBackOff();
+    if (this.#state === "backing-off" && !this.#ending.isRefusing) this.#endBackOff();
     else this.wake();
   }
 
@@ -188,25 +178,28 @@ export class RemoteLink implements StreamOwner {
 
   /** Going down: what waits is dialled for at once, back-off or not, and proof is asked for without delay. */
   hurry(answerMs: number): void {
-    this.#drainAnswerMs = answerMs;
-    if (this.#state === "backing-off" && this.#drainRedials === 0) this.#endBackOff();
+    this.#ending.answerMs = answerMs;
+    if (this.#state === "backing-off" && this.#ending.redials === 0) this.#endBackOff();
     this.#stream?.hurry(answerMs);
   }
 
   /** No more dialling: what has no stream by now cannot get one. An open stream goes on taking stanzas. */
   stopDialling(): void {
-    this.#refusing = true;
+    this.#ending.isRefusing = true;
     this.#dialling?.abort();
-    this.#backOff?.cancel();
-    if (this.#stream === undefined) this.#giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
+    this.#backOff.cancel();
+    if (this.#stream === undefined) {
+      this.#undelivered.giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
+    }
   }
 
   /** No more time: what has no proof goes to the journal, if it is of the kind. */
   giveUpRest(): void {
     this.stopDialling();
     this.#returning.hurry();
-    this.#putBack(this.#stream?.abandon() ?? [], temporary("the server is shutting down"));
-    this.#giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
+    const left = [...(this.#stream?.abandon() ?? []), ...this.#takeRead()];
+    this.#undelivered.putBack(left, temporary("the server is shutting down"));
+    this.#undelivered.giveUpAll(this.#queue.takeAll(), temporary("the server is shutting down"));
   }
 
   /** Closes the stream in order; resolves when it is over. Nothing is dialled any more. */
@@ -220,10 +213,10 @@ export class RemoteLink implements StreamOwner {
 
   /** Ends everything now: what has no fate is lost. */
   destroy(): void {
-    this.#refusing = true;
-    this.#drainAnswerMs = undefined;
+    this.#ending.isRefusing = true;
+    this.#ending.answerMs = undefined;
     this.#dialling?.abort();
-    this.#backOff?.cancel();
+    this.#backOff.cancel();
     this.#returning.loseAll();
     const left = [...(this.#stream?.abandon() ?? []), ...this.#takeRead(), ...this.#queue.takeAll()];
     // What is on the disk comes again.
@@ -232,7 +225,7 @@ export class RemoteLink implements StreamOwner {
   }
 
   onProved(owed: Owed, evidence: Evidence): void {
-    this.#failures = 0;
+    this.#backOff.forget();
     this.#breaks = 0;
     this.#fates.prove(owed, evidence);
     if (this.#lane?.hasReady) this.#flush();
@@ -261,50 +254,10 @@ export class RemoteLink implements StreamOwner {
       );
     }
     if (unproved.some(({ settled }) => !settled)) this.#breaks++;
-    this.#recover(unproved);
-    const isUseless = this.#breaks >= MAX_BREAKS && this.#drainAnswerMs === undefined;
-    if (this.#refusing || isUseless) this.#failed(temporary("the stream broke"));
+    this.#undelivered.recover(unproved, this.#takeRead());
+    const isUseless = this.#breaks >= MAX_BREAKS && this.#ending.answerMs === undefined;
+    if (this.#ending.isRefusing || isUseless) this.#failed(temporary("the stream broke"));
     else if (this.#queue.length > 0 || this.#mayReadJournal) this.#redial();
-  }
-
-  /**
-   * What a broken stream took with it: presence goes again, a sender is told, and the rest is tried once more. A peer
-   * that closed first, as for idleness, has not said what it had read. Presence that it had read arrives twice then, and
-   * changes nothing the second time; presence that it had not read and that did not go again would leave a ghost.
-   */
-  #recover(unproved: readonly Owed[]): void {
-    const failure = temporary("the stream broke before the stanza was acknowledged");
-    const again: Owed[] = [];
-    const kept: Owed[] = [];
-    const first = unproved.find(({ settled }) => !settled);
-    for (const owed of unproved) {
-      if (owed.settled) continue;
-      owed.broken++;
-      const isPresence = owed.stanza.kind === "presence";
-      const isJournalled = owed.entry !== undefined || (this.#keeps && treatmentOf(owed.stanza) === "keep");
-      if (isJournalled && (this.#drainAnswerMs === undefined || !this.#mayRetry(owed))) {
-        if (owed === first && this.#isPoison(owed)) void this.#fates.giveBackLate(owed, failure.error);
-        else kept.push(owed);
-      } else if (!isPresence && !isJournalled && this.#fates.giveBack(owed, failure.error)) continue;
-      else if (this.#mayRetry(owed)) again.push(owed);
-      else void this.#giveUp(owed, failure);
-    }
-    this.#putBack(kept, failure);
-    if (again.length > 0) this.#queue.putBack(again);
-  }
-
-  /** Whether stream after stream broke on the very same stanza of the journal: others wait behind it. */
-  #isPoison({ entry, broken }: Owed): boolean {
-    if (this.#refusing || this.#drainAnswerMs !== undefined) return false;
-    if (entry === undefined) return broken >= MAX_BROKEN_FIRST;
-    return ++entry.broken >= MAX_BROKEN_FIRST;
-  }
-
-  /** What was written and not proved, and what was read from the journal for a stream that is gone, in their order. */
-  #putBack(written: readonly Owed[], failure: LinkFailure): void {
-    const all = [...written, ...this.#takeRead()];
-    this.#lane?.putBack(all);
-    for (const owed of all) if (!owed.settled) void this.#giveUp(owed, failure);
   }
 
   #takeRead(): Owed[] {
@@ -313,74 +266,29 @@ export class RemoteLink implements StreamOwner {
     return read;
   }
 
-  /** Whether the journal takes what this domain does not, now or when we go down. */
-  get #keeps(): boolean {
-    return this.#lane?.mayAdd === true && (this.#drainAnswerMs !== undefined || this.#lane.isForAbsence);
-  }
-
   /** Whether the journal has something that is to go out now: what is on the disk can wait when we go down. */
   get #mayReadJournal(): boolean {
-    return this.#lane?.hasReady === true && this.#drainAnswerMs === undefined && !this.#refusing;
-  }
-
-  /** It cannot be delivered now: it waits in the journal, or its sender is told, or it is of no use to anybody. */
-  #giveUp(owed: Owed, failure: LinkFailure): void | Promise<void> {
-    if (owed.settled) return undefined;
-    if (owed.entry !== undefined && !failure.isFinal) return this.#lane?.putBack([owed]);
-    const treatment = treatmentOf(owed.stanza);
-    const isKept = this.#keeps && !failure.isFinal;
-    if (isKept && treatment === "keep") return this.#lane?.add(owed);
-    const isLate = this.#drainAnswerMs !== undefined || owed.stanza.type === "unavailable";
-    if (isKept && treatment === "state" && isLate) return this.#lane?.add(owed);
-    if (this.#lane === undefined) return this.#fates.giveBackOrLose(owed, failure.error);
-    if (treatment === "keep") return this.#fates.giveBackLate(owed, failure.error);
-    if (this.#fates.giveBack(owed, failure.error)) return undefined;
-    if (treatment === "drop") return this.#fates.drop(owed);
-    return this.#fates.lose(owed);
-  }
-
-  #giveUpAll(list: readonly Owed[], failure: LinkFailure): void {
-    if (list.length === 0) return;
-    // Of several presences the last is what counts.
-    this.#queue.putBack(list);
-    const back: Owed[] = [];
-    for (const owed of this.#queue.takeAll()) {
-      // At once: what is sent from now on must not get into the journal before it.
-      if (this.#keeps && !failure.isFinal) void this.#giveUp(owed, failure);
-      else back.push(owed);
-    }
-    this.#returning.add(back, (owed) => void this.#giveUp(owed, failure));
-  }
-
-  #mayRetry(owed: Owed): boolean {
-    if (this.#refusing) return false;
-    if (this.#drainAnswerMs !== undefined) return this.#drainRedials < DRAIN_REDIALS;
-    return owed.broken <= (isState(owed) ? MAX_BROKEN_PRESENCE : MAX_BROKEN);
-  }
-
-  /** Whether a stanza waits through a back-off. A contact that misses an unavailable presence is left with a ghost. */
-  #outlastsFailure(owed: Owed): boolean {
-    if (this.#refusing || this.#drainAnswerMs !== undefined || !isState(owed)) return false;
-    return this.#lastFailure.error.condition !== "remote-server-not-found" && owed.broken <= MAX_BROKEN_PRESENCE;
+    return this.#lane?.hasReady === true && this.#ending.answerMs === undefined && !this.#ending.isRefusing;
   }
 
   #redial(): void {
-    if (this.#drainAnswerMs === undefined) return this.#dial();
-    const wait = DRAIN_REDIAL_MS * 2 ** this.#drainRedials++;
-    if (this.#drainRedials === 1) return this.#dial();
+    if (this.#ending.answerMs === undefined) return this.#dial();
+    const wait = DRAIN_REDIAL_MS * 2 ** this.#ending.redials++;
+    if (this.#ending.redials === 1) return this.#dial();
     this.#state = "dialling";
-    this.#backOff = this.#context.wheel.add(this.#jittered(wait), () => this.#dial());
+    this.#backOff.wait(() => this.#dial(), wait);
     return undefined;
   }
 
   #dial(): void {
     this.#state = "dialling";
-    const dialling = new AbortController();
+    const { context, gate } = this.#options;
+    const { local, remote } = this;
+    const dialling = new LinkDial({ context, gate, local, remote });
     this.#dialling = dialling;
-    this.#connect(dialling.signal)
+    dialling.done
       .catch((thrown: unknown) => {
-        const { local, remote } = this;
-        this.#context.log.error({ local, remote, error: asError(thrown).message }, "s2s: dialling failed");
+        context.log.error({ local, remote, error: asError(thrown).message }, "s2s: dialling failed");
         return temporary();
       })
       .then((result) => {
@@ -388,41 +296,13 @@ export class RemoteLink implements StreamOwner {
         if ("error" in result) this.#failed(result);
         else this.#opened(result);
       })
-      .catch((thrown: unknown) => this.#context.log.error({ error: asError(thrown).message }, "s2s: link failed"));
+      .catch((thrown: unknown) => context.log.error({ error: asError(thrown).message }, "s2s: link failed"));
   }
 
-  /** Connects and negotiates; once more without EXTERNAL when that is what the peer broke off at. */
-  async #connect(signal: AbortSignal): Promise<Extract<Negotiated, { kind: "ready" }> | LinkFailure> {
-    const leave = await this.#options.gate.enter(signal);
-    if (leave === undefined) return temporary();
-    try {
-      for (let external = true; ; external = false) {
-        this.#state = "dialling";
-        const connected = await this.#context.connect(this.remote, this.local, signal);
-        if ("failure" in connected) {
-          const { failure, reason } = connected;
-          return { error: unreachable(failure, reason), isFinal: failure === "not-found" };
-        }
-        this.#state = "negotiating";
-        const { context } = this.#options;
-        const { local, remote } = this;
-        const purpose = { kind: "send", external } as const;
-        const result = await negotiate(connected.transport, { context, local, remote, purpose, signal });
-        if (result.kind === "ready") return result;
-        if (result.kind !== "failed") return temporary();
-        if (!(result.withoutExternal && external) || signal.aborted) {
-          return { error: result.error, isFinal: result.isRefusal };
-        }
-      }
-    } finally {
-      leave();
-    }
-  }
-
-  #opened({ stream, handler, sm }: Extract<Negotiated, { kind: "ready" }>): void {
+  #opened({ stream, handler, sm }: ReadyStream): void {
     const { context, pings } = this.#options;
     const { local, remote } = this;
-    if (this.#refusing) {
+    if (this.#ending.isRefusing) {
       void stream.close({ timeoutMs: context.config.close_timeout });
       return this.#failed(temporary("the server is shutting down"));
     }
@@ -432,7 +312,7 @@ export class RemoteLink implements StreamOwner {
     this.#stream = opened;
     handler.target = opened;
     context.log.info({ local, remote, proof }, "s2s: stream opened");
-    if (this.#drainAnswerMs !== undefined) opened.hurry(this.#drainAnswerMs);
+    if (this.#ending.answerMs !== undefined) opened.hurry(this.#ending.answerMs);
     this.#flush();
   }
 
@@ -461,7 +341,7 @@ export class RemoteLink implements StreamOwner {
     this.#isReading = true;
     void lane.take().then((read) => {
       this.#isReading = false;
-      if (this.#stream === undefined || this.#refusing) {
+      if (this.#stream === undefined || this.#ending.isRefusing) {
         lane.putBack(read);
         this.wake();
         return;
@@ -473,47 +353,28 @@ export class RemoteLink implements StreamOwner {
 
   #failed(failure: LinkFailure): void {
     this.#lastFailure = failure;
-    this.#failures++;
-    this.#failedAt = this.#context.clock.now();
+    this.#backOff.failed();
     this.#state = "backing-off";
     const kept: Owed[] = [];
     const back: Owed[] = [];
     for (const owed of this.#queue.takeAll()) {
       owed.broken++;
-      (this.#outlastsFailure(owed) ? kept : back).push(owed);
+      (this.#undelivered.outlasts(failure, owed) ? kept : back).push(owed);
     }
-    this.#giveUpAll(back, failure);
+    this.#undelivered.giveUpAll(back, failure);
     this.#queue.putBack(kept);
     if (failure.isFinal && this.#mayReadJournal) void this.#lane?.returnAll(failure.error);
-    if (this.#refusing) return;
-    if (this.#drainAnswerMs !== undefined) {
-      this.#drainRedials++;
+    if (this.#ending.isRefusing) return;
+    if (this.#ending.answerMs !== undefined) {
+      this.#ending.redials++;
       return;
     }
-    const factor = Math.min(2 ** (this.#failures - 1), MAX_BACKOFF_FACTOR);
-    const delay = this.#jittered(this.#context.config.retry_delay * factor);
-    this.#backOff = this.#context.wheel.add(delay, () => this.#endBackOff());
+    this.#backOff.wait(() => this.#endBackOff());
   }
 
   #endBackOff(): void {
-    this.#backOff?.cancel();
-    this.#backOff = undefined;
+    this.#backOff.cancel();
     this.#state = "idle";
     if (this.#queue.length > 0 || this.#mayReadJournal) this.#dial();
   }
-
-  /** Between half of `ms` and all of it. */
-  #jittered(ms: number): number {
-    return ms / 2 + this.#context.random.below(Math.max(1, Math.ceil(ms / 2)));
-  }
-}
-
-/** A failure after which it is worth trying again. */
-function temporary(text?: string): LinkFailure {
-  return { error: new StanzaError("remote-server-timeout", text), isFinal: false };
-}
-
-/** Presence that says whether somebody is there; the latest is what counts. */
-function isState({ stanza }: Owed): boolean {
-  return stanza.kind === "presence" && (stanza.type === "available" || stanza.type === "unavailable");
 }
