@@ -36,9 +36,10 @@ run: build
 test faults interop soak bench: PROJECT := tsconfig.test.json
 test faults interop soak bench: export MORENDO_BUILT := $(CURDIR)/dist
 
-# All tests. Without Prosody and ejabberd the interop tests are skipped; CI=true makes that a failure.
+# All tests: those with real servers, and beside them those that only compute. Without Prosody and ejabberd the interop tests are
+# skipped; CI=true makes that a failure.
 test: build other-host
-	$(MOCHA) 'test/{unit,modules,property,integration,faults,interop}/**/*.test.ts'
+	@node test/support/side-by-side.mjs 'test/{integration,faults,interop}/**/*.test.ts' 'test/{unit,modules,property}/**/*.test.ts'
 
 # More simulated runs than `make test` plays, for instance `make simulate FIRST=100001 SEEDS=50000`.
 SEEDS ?= 20000
