@@ -105,7 +105,7 @@ describe("Processes that are killed at any instant", function () {
         // The answer may be cut off by the kill.
         if (how === "suspend" || how === "resume")
           void suspend(folder, random, how === "resume").catch(() => undefined);
-        await writeFor(writers, random.below(how === "restart" ? 2_500 : 150), random);
+        await writeFor(writers, random.below(how === "restart" ? 1_200 : 150), random);
         await killAll(folder, random);
         await server?.process.exited;
         // A process that is not in the list any more may still have its sockets for a moment.

@@ -20,6 +20,7 @@ const PLUGINS = new URL("../support/prosody-modules", import.meta.url).pathname;
 /** More than one account gets in any of these tests. */
 const ROOM = "[module.offline]\nmax_messages = 100000";
 const QUIET_MS = 600;
+const PATIENCE_MS = 15_000;
 /** Of stanzas that are not acknowledged Prosody remembers 500 and silently forgets those before. */
 const PROSODY_MEMORY = "smacks_max_queue_size = 100000";
 
@@ -133,9 +134,9 @@ class Correspondence {
     await Promise.all(this.remotes.map((client) => client.iq("get", "<ping xmlns='urn:xmpp:ping'/>", LOCAL)));
   }
 
-  /** Waits until nothing has come for a while. */
+  /** Waits until nothing has come for a while, for a long one when a message has no fate yet. */
   async settled(): Promise<void> {
-    while (this.ledger.quietMs < QUIET_MS) await sleep(20);
+    while (this.ledger.quietMs < (this.ledger.missing().length > 0 ? PATIENCE_MS : QUIET_MS)) await sleep(20);
   }
 
   /** Everything goes, and what the messages came to is shown. */

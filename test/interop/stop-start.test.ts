@@ -45,14 +45,14 @@ describe("a stop and a start", function () {
             running.process.signal("SIGTERM");
             assert.equal((await running.process.exited).code, 0, running.process.log.slice(-6_000));
             kept.push(readDrainReport(running.process.folder)?.sections.sessions);
-            await sleep(500);
+            await sleep(300);
             running = startAgain();
             await running.process.listening(running.address, Object.values(PORTS));
             const limit = performance.now() + 20_000;
             const everybody = (): boolean =>
               users.every(({ isLive, resumptions, failed }) => (isLive && resumptions > round) || failed.length > 0);
             while (!everybody() && performance.now() < limit) await sleep(20);
-            await sleep(1_000);
+            await sleep(600);
           }
           return async () => {
             running.process.signal("SIGTERM");

@@ -8,15 +8,22 @@ import { ask } from "../support/control.ts";
 import { federatedPair } from "../support/federated-pair.ts";
 import type { ServerKind } from "../support/server.ts";
 
+const KEEPALIVE_MS = 400;
 /** Longer than a few keep-alives, and so short that the test is. */
-const HELD_MS = 6_000;
+const HELD_MS = 2_000;
 const PEERS: readonly ServerKind[] = ["prosody", "ejabberd"];
 
 for (const peerKind of PEERS) {
   for (const federation of ["dialback", "external"] as const) {
     describe(`a suspended Morendo and ${peerKind}, by ${federation}`, function () {
       this.timeout(90_000);
-      const pair = federatedPair({ near: "morendo", far: peerKind, federation, usernames: ["ann", "ben"] });
+      const pair = federatedPair({
+        near: "morendo",
+        far: peerKind,
+        federation,
+        usernames: ["ann", "ben"],
+        nearExtra: `[suspend]\nkeepalive = "${KEEPALIVE_MS}ms"\n`,
+      });
 
       it("keeps its streams, and goes on both ways", async () => {
         const ann = await pair.online(pair.near, "ann");

@@ -16,6 +16,8 @@ export interface FederatedPairOptions {
   readonly federation: "dialback" | "external";
   /** The accounts there are on either. */
   readonly usernames: readonly string[];
+  /** Text added to the configuration of the near one. */
+  readonly nearExtra?: string;
 }
 
 /** The two, there while the tests of the `describe` run. */
@@ -30,7 +32,8 @@ export interface FederatedPair {
  * Has the running `describe` start the two before its tests and stop them afterwards. The tests are skipped where one of the
  * servers is not installed.
  */
-export function federatedPair({ near, far, federation, usernames }: FederatedPairOptions): FederatedPair {
+export function federatedPair({ nearExtra: extra = "", ...options }: FederatedPairOptions): FederatedPair {
+  const { near, far, federation, usernames } = options;
   let network: Network | undefined;
   let servers: readonly RunningServer[] = [];
   const clients: RawClient[] = [];
@@ -46,7 +49,7 @@ export function federatedPair({ near, far, federation, usernames }: FederatedPai
     network = await Network.create();
     const accounts = usernames.map((username) => ({ username }));
     servers = await network.startBoth(
-      [near, { domain: "near.example", federation, accounts }],
+      [near, { domain: "near.example", federation, accounts, extra }],
       [far, { domain: "far.example", federation, accounts }],
     );
   });

@@ -2,7 +2,7 @@
 // replaced again and again, and everything that both ends saw of it: which messages came, how often and in which order, who
 // was told about whose presence, and what became of each attempt to connect. How the server is replaced is the caller's.
 
-import { RawClient, type Received } from "../../src/testing/raw-client.ts";
+import { attributeOf, RawClient, type Received } from "../../src/testing/raw-client.ts";
 import { PASSWORD } from "./accounts.ts";
 import { PORTS } from "./addresses.ts";
 import { sleep } from "./child.ts";
@@ -268,7 +268,9 @@ async function play(
     isWriting = false;
     await writing;
   }
-  await settled(() => [...users, ...strangers].reduce((sum, { received }) => sum + received.length, 0), 2_000);
+  await allBack([...book.keys()], () => [...users, ...strangers].flatMap(({ received }) => received));
+  // What comes twice would still be on its way.
+  await settled(() => [...users, ...strangers].reduce((sum, { received }) => sum + received.length, 0), 1_000);
   const received = new Map([...users, ...strangers].map((one) => [one, one.received.slice(marks.get(one))]));
   for (const user of users) user.resign();
   await stop();
@@ -312,6 +314,16 @@ function clientsAt(host: string) {
     client: (options = {}) =>
       new RawClient({ host, port: PORTS.c2sTls, domain: LOCAL, password: PASSWORD, timeoutMs: 30_000, ...options }),
   };
+}
+
+/** Waits until each of the messages has reached somebody, or has come back as an error; half a minute at most. */
+async function allBack(ids: readonly string[], received: () => readonly Received[]): Promise<void> {
+  const limit = performance.now() + 30_000;
+  for (;;) {
+    const there = new Set(received().map(({ xml }) => attributeOf(xml, "id")));
+    if (ids.every((id) => there.has(id)) || performance.now() > limit) return;
+    await sleep(100);
+  }
 }
 
 /** Waits until a number has not grown for `quietMs`, half a minute at most. */

@@ -10,6 +10,8 @@ const [host, port, domain, username, password] = process.argv.slice(2);
 const say = (line) => process.stdout.write(`${line}\n`);
 const xmpp = client({ service: `xmpp://${host}:${port}`, domain, username, password, resource: "lib" });
 xmpp.reconnect.delay = 200;
+// Two seconds unless told, which a loaded machine does not keep.
+xmpp.timeout = 30_000;
 
 const waiting = [];
 function sendWaiting() {

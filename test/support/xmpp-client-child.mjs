@@ -7,6 +7,8 @@ const [service, domain, username, password] = process.argv.slice(2);
 const say = (line) => process.stdout.write(`${line}\n`);
 const xmpp = client({ service, domain, username, password, resource: "lib" });
 xmpp.reconnect.stop();
+// Two seconds unless told, which a loaded machine does not keep.
+xmpp.timeout = 30_000;
 xmpp.on("error", (error) => say(`error ${error.condition ?? error.message}`));
 xmpp.on("status", (status) => {
   say(`status ${status}`);

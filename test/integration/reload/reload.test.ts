@@ -79,7 +79,7 @@ describe("reload", () => {
       assert.deepEqual(result.certificates, ["a.test"]);
       assert.notEqual(await shownBy(running), before);
       await member.iq("get", PING, "a.test");
-      assert.equal(running.status.connections, 1);
+      await waitUntil(() => running.status.connections === 1, "the member alone");
     });
 
     it("reads files of the same name again", async () => {
