@@ -1,7 +1,7 @@
 // The sessions that can be resumed, in the store from a plain stop to the next start: written in one batch in the last
-// phase, and taken, read and deleted, before anything is served, because what stayed after a crash of the next life would
-// be stale. What cannot be read costs that session and never the start. Not for: restarts with a successor, which has the
-// same data over a channel (passing-on.ts).
+// phase, and taken before anything is served. After a crash of the life that took them they are stale and end, with what
+// waited in them (kept-records.ts). What cannot be read costs that session and never the start. Not for: restarts with a
+// successor, which has the same data over a channel (passing-on.ts).
 
 import { Jid } from "../jid/jid.ts";
 import { parseStanza } from "../stanza/parse-stanza.ts";
@@ -9,12 +9,15 @@ import { StanzaError } from "../stanza/stanza-error.ts";
 import type { Key, Store, Value, Write } from "../store/store.ts";
 import type { Clock } from "../util/clock.ts";
 import { asError, MorendoError } from "../util/errors.ts";
+import type { Notifier } from "../util/events.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
 import type { Accounts } from "./accounts.ts";
 import type { C2s } from "./c2s/c2s.ts";
 import type { ClientSession } from "./c2s/client-session.ts";
 import type { SessionSnapshot } from "./c2s/session-snapshot.ts";
+import type { NotificationCatalogue } from "./catalogue.ts";
+import { KeptRecords } from "./kept-records.ts";
 import { loadModules, type ModuleState, type ModuleStates, saveModules, undoModules } from "./module-handover.ts";
 import type { ModuleLoader } from "./module-loader.ts";
 import type { Router } from "./router.ts";
@@ -34,6 +37,7 @@ export interface KeptSessionsOptions {
   readonly modules: ModuleLoader;
   readonly accounts: Accounts;
   readonly router: Router;
+  readonly notifications: Notifier<NotificationCatalogue>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -48,6 +52,7 @@ interface Salvage {
 /** Keeps sessions from a stop to the next start. */
 export class KeptSessions {
   #options: KeptSessionsOptions;
+  #records: KeptRecords;
   /** Sessions of the last life that wait for `begin`, and which of them end there. */
   #restored: ClientSession[] = [];
   #doomed = new Set<ClientSession>();
@@ -56,6 +61,7 @@ export class KeptSessions {
 
   constructor(options: KeptSessionsOptions) {
     this.#options = options;
+    this.#records = new KeptRecords({ ...options, collection: COLLECTION, head: HEAD });
   }
 
   /**
@@ -67,7 +73,8 @@ export class KeptSessions {
     const { c2s, store, modules, log } = this.#options;
     const sessions = await c2s.keepSessions(ms / 4);
     const past = c2s.past();
-    if (sessions.size + past.length === 0) return;
+    if (sessions.size + past.length + this.#records.size === 0) return;
+    this.#records.forget();
     const states = await this.#askModules(sessions, ms / 4);
     const stale = await store.range(COLLECTION, []).catch(() => []);
     const writes = [...stale.map(([key]) => deletion(key)), ...this.#writes(sessions, states)];
@@ -98,16 +105,35 @@ export class KeptSessions {
     try {
       const entries = await store.range(COLLECTION, []);
       if (entries.length === 0) return;
-      await this.#takeIn(entries);
-      await store.batch(entries.map(([key]) => deletion(key)));
+      const inUse = await this.#takeIn(entries);
+      for (const [session, key] of inUse) this.#records.add(session, key);
+      const staying = new Set(inUse.values());
+      const writes = entries.filter(([key]) => !staying.has(key)).map(([key]) => deletion(key));
+      // After a crash they cannot be resumed: they may be without what came later.
+      if (staying.size > 0) writes.push(put(HEAD, this.#head(false)));
+      await store.batch(writes);
       await store.flushed();
     } catch (thrown) {
       // Nobody is served, and nothing has been told: they may be taken at another start.
       log.error({ err: asError(thrown) }, "the sessions of the last run cannot be taken from the store");
       c2s.forgetAll();
+      this.#records.forget();
       this.#restored = [];
       this.#homeless = [];
       this.#doomed.clear();
+    }
+  }
+
+  /** Deletes what is there: the sessions have come over from another process. Never rejects. */
+  async drop(): Promise<void> {
+    const { store, log } = this.#options;
+    try {
+      const entries = await store.range(COLLECTION, []);
+      if (entries.length === 0) return;
+      await store.batch(entries.map(([key]) => deletion(key)));
+      await store.flushed();
+    } catch (thrown) {
+      log.error({ err: asError(thrown) }, "what was kept of sessions cannot be deleted");
     }
   }
 
@@ -155,19 +181,24 @@ export class KeptSessions {
   }
 
   #writes(sessions: ReadonlySet<ClientSession>, states: ModuleStates | undefined): Write[] {
-    const head = { version: VERSION, savedAt: this.#options.clock.wallTime(), resumable: states !== undefined };
-    const writes = [put(HEAD, head)];
+    const writes = [put(HEAD, this.#head(states !== undefined))];
     for (const session of sessions) {
       const snapshot = session.snapshot();
       if (snapshot === undefined) continue;
-      writes.push(put(["session", writes.length], { ...snapshot, outage: snapshot.outage ?? "silent" }));
+      // A name that no other session has: a deletion that is late must not take another one's.
+      writes.push(put(["session", snapshot.smId], { ...snapshot, outage: snapshot.outage ?? "silent" }));
     }
     for (const [name, { version, value }] of Object.entries(states ?? {}))
       writes.push(put(["module", name], { version, value }));
     return writes;
   }
 
-  async #takeIn(entries: readonly (readonly [Key, Value])[]): Promise<void> {
+  #head(resumable: boolean): Value {
+    return { version: VERSION, savedAt: this.#options.clock.wallTime(), resumable };
+  }
+
+  /** Returns what is to stay in the store for the sessions that are here now. */
+  async #takeIn(entries: readonly (readonly [Key, Value])[]): Promise<ReadonlyMap<ClientSession, Key>> {
     const { c2s, log, modules } = this.#options;
     const head = asObject(entries.find(([[kind]]) => kind === HEAD[0])?.[1]);
     const isKnown = head.version === VERSION;
@@ -178,9 +209,12 @@ export class KeptSessions {
     for (const [[kind], value] of entries) {
       if (kind === "past" && !(isKnown && c2s.remember(value))) log.warn({}, "the end of a session cannot be read");
     }
-    const snapshots = entries.filter(([[kind]]) => kind === "session").map(([, value]) => value);
-    for (const snapshot of snapshots.toSorted((one, other) => since(one) - since(other)))
-      await this.#restore(snapshot, isKnown);
+    const inUse = new Map<ClientSession, Key>();
+    const snapshots = entries.filter(([[kind]]) => kind === "session");
+    for (const [key, snapshot] of snapshots.toSorted(([, one], [, other]) => since(one) - since(other))) {
+      const session = await this.#restore(snapshot, isKnown);
+      if (session !== undefined) inUse.set(session, key);
+    }
     const states: Record<string, ModuleState> = {};
     for (const [[kind, name], value] of entries) {
       const { version, value: own = null } = asObject(value);
@@ -189,34 +223,38 @@ export class KeptSessions {
     if (isKnown && head.resumable === true) {
       try {
         await loadModules(modules.handovers(), states, log);
-        return;
+        return inUse;
       } catch (thrown) {
         log.error({ err: asError(thrown) }, "the sessions of the last run cannot go on: they end");
       }
     }
     for (const session of this.#restored) this.#doomed.add(session);
+    return inUse;
   }
 
-  async #restore(value: Value, isKnown: boolean): Promise<void> {
+  async #restore(value: Value, isKnown: boolean): Promise<ClientSession | undefined> {
     const { c2s, log, accounts } = this.#options;
     const session = isKnown ? this.#tryRestore(value) : undefined;
     if (session !== undefined) {
       const { local, domain } = session.account;
-      if (await accounts.exists(local, domain)) return;
+      if (await accounts.exists(local, domain)) return session;
       log.warn({ jid: session.jid.toString() }, "a session of the last run ends: its account was removed");
       this.#doomed.add(session);
-      return;
+      return session;
     }
     const salvage = salvaged(value, this.#options);
     if (salvage === undefined) {
       log.error({}, "nothing of a session of the last run can be read");
-      return;
+      return undefined;
     }
     try {
-      this.#doomed.add(this.#rest(c2s.restore(salvage.snapshot)));
+      const ending = this.#rest(c2s.restore(salvage.snapshot));
+      this.#doomed.add(ending);
+      return ending;
     } catch (thrown) {
       log.warn({ err: asError(thrown), jid: salvage.jid.toString() }, "a session of the last run has no place here");
       this.#homeless.push(salvage);
+      return undefined;
     }
   }
 

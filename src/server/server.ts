@@ -415,6 +415,7 @@ export class Server {
       parts.suspending.begin(takenOver.suspended);
     }
     if (takenOver === undefined) await kept.take();
+    else await kept.drop();
     return takenOver !== undefined;
   }
 

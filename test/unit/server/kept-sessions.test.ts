@@ -182,7 +182,6 @@ describe("sessions over a stop and a start", () => {
       assert.equal((report.sections.sessions as { kept: number }).kept, 1);
       assert.equal(report.exitCode, 0);
       await lives.start(60_000);
-      assert.deepEqual(await lives.kept(), []);
       assert.deepEqual([lives.server.status.hibernating, lives.server.status.resumable], [1, 1]);
       const again = await lives.plain("romeo");
       assert.deepEqual(seen(again), []);
@@ -190,6 +189,8 @@ describe("sessions over a stop and a start", () => {
       assert.equal(back.resumed(), 1);
       assert.deepEqual(back.bodies, ["m1"]);
       assert.deepEqual(seen(again), ["here"]);
+      await lives.clock.advance(50);
+      assert.deepEqual(await lives.kept(), []);
       // What the client knows of others is as it is now.
       assert.deepEqual(seen(back.raw, "romeo@a.test/plain"), ["here"]);
     });
@@ -388,6 +389,49 @@ describe("sessions over a stop and a start", () => {
       assert.equal(lives.server.status.sessions, 0);
       assert.match((await lives.resume(juliet)).answer, /^<failed .*item-not-found/);
     });
+
+    for (const resumable of ["end", "keep"] as const) {
+      it(`lose nothing that waited for them in a crash of the life that took them (${resumable})`, async () => {
+        await begin(resumable);
+        const { juliet } = await scene();
+        await lives.stop();
+        await lives.start();
+        lives.crash();
+        // Nor in one of the life that ends them.
+        await lives.start();
+        await lives.clock.advance(100);
+        lives.crash();
+        await lives.start();
+        await lives.clock.advance(100);
+        assert.match((await lives.resume(juliet)).answer, /^<failed .*item-not-found/);
+        assert.deepEqual(bodies(await lives.plain("juliet")), ["m1"]);
+        await lives.clock.advance(100);
+        assert.deepEqual(await lives.kept(), []);
+      });
+
+      it(`say nothing twice after a crash when they had been resumed or had ended (${resumable})`, async () => {
+        await begin(resumable);
+        const { juliet } = await scene();
+        const nurse = await lives.managed("nurse", { enable: "resume='true' max='60'" });
+        nurse.raw.stopReading();
+        (await lives.plain("romeo")).send("<message to='nurse@a.test/1' type='chat'><body>m2</body></message>");
+        await lives.clock.advance(100);
+        await lives.stop();
+        await lives.start();
+        const back = await lives.resume(juliet);
+        assert.deepEqual(back.bodies, ["m1"]);
+        back.acknowledge();
+        await lives.clock.advance(70_000);
+        assert.deepEqual(bodies(await lives.plain("nurse")), ["m2"]);
+        await lives.clock.advance(100);
+        assert.deepEqual(await lives.kept(), []);
+        lives.crash();
+        await lives.start();
+        assert.equal(lives.server.status.sessions, 0);
+        assert.deepEqual(bodies(await lives.plain("juliet")), []);
+        assert.deepEqual(bodies(await lives.plain("nurse")), []);
+      });
+    }
 
     it("are kept once more when the start fails after they were taken", async () => {
       await begin("end");
