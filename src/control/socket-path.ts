@@ -21,14 +21,19 @@ export async function removeUnpublished(path: string, pid: number): Promise<void
   });
 }
 
-/** Throws `MORENDO_CONTROL_PATH` when no socket can or should be made at `path`. */
-export async function checkSocketPath(path: string): Promise<void> {
+/** Throws `MORENDO_CONTROL_PATH` when `path` is too long for a socket. */
+export function checkPathLength(path: string): void {
   const bytes = Math.max(Buffer.byteLength(path), Buffer.byteLength(makingName(path)));
   if (bytes > MAX_PATH_BYTES) {
     throw pathError(
       `${path} takes ${bytes} bytes, ${MAX_PATH_BYTES} is the most for a Unix socket: set \`socket\` in [control] to a shorter path`,
     );
   }
+}
+
+/** Throws `MORENDO_CONTROL_PATH` when no socket can or should be made at `path`. */
+export async function checkSocketPath(path: string): Promise<void> {
+  checkPathLength(path);
   const parent = dirname(path);
   const folder = await stat(parent).catch((thrown: unknown) => {
     if (codeOf(thrown) === "ENOENT") throw pathError(`the folder ${parent} is not there`);

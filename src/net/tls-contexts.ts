@@ -70,7 +70,12 @@ export class TlsContexts implements CertificateSource {
    * with a line for each file that will not do; what is expired, or not for the host's name, is only warned of.
    */
   static async load(options: TlsContextsOptions): Promise<TlsContexts> {
-    return new TlsContexts(options, await readAll(options));
+    return new TlsContexts(options, withFallback(await readAll(options)));
+  }
+
+  /** Reads all files and keeps nothing; there may be no host at all. Rejects and warns as `load` does. */
+  static async check(options: TlsContextsOptions): Promise<void> {
+    await readAll(options);
   }
 
   /**
@@ -81,7 +86,7 @@ export class TlsContexts implements CertificateSource {
     changes: Partial<Pick<TlsContextsOptions, "hosts" | "trustedRoots">> = {},
   ): Promise<PreparedCertificates> {
     const options = { ...this.#options, ...changes };
-    const contexts = await readAll(options);
+    const contexts = withFallback(await readAll(options));
     const changed = options.hosts.filter(({ name }) => {
       const before = this.#contexts.byName.get(asciiName(name));
       return before?.fingerprint !== contexts.byName.get(asciiName(name))?.fingerprint;
@@ -112,7 +117,14 @@ function asciiName(name: string): string {
   return domainToASCII(name) || name.toLowerCase();
 }
 
-async function readAll(options: TlsContextsOptions): Promise<Contexts> {
+/** Every peer gets a certificate, whatever name it asks for. */
+function withFallback(byName: ReadonlyMap<string, HostContexts>): Contexts {
+  const [fallback] = byName.values();
+  if (fallback === undefined) throw new MorendoError("MORENDO_CERTIFICATE_MISSING", "no host has a certificate");
+  return { byName, fallback };
+}
+
+async function readAll(options: TlsContextsOptions): Promise<ReadonlyMap<string, HostContexts>> {
   const roots: string[] = [];
   const faults: MorendoError[] = [];
   const noting = async (work: () => Promise<void>): Promise<void> => {
@@ -131,19 +143,15 @@ async function readAll(options: TlsContextsOptions): Promise<Contexts> {
     });
   }
   const byName = new Map<string, HostContexts>();
-  let fallback: HostContexts | undefined;
   for (const host of options.hosts) {
     await noting(async () => {
-      const context = await readHost(host, roots, options);
-      byName.set(asciiName(host.name), context);
-      fallback ??= context;
+      byName.set(asciiName(host.name), await readHost(host, roots, options));
     });
   }
   const [first] = faults;
   if (first !== undefined && faults.length === 1) throw first;
   if (first !== undefined) throw new MorendoError(first.code, faults.map(({ message }) => message).join("\n"));
-  if (fallback === undefined) throw new MorendoError("MORENDO_CERTIFICATE_MISSING", "no host has a certificate");
-  return { byName, fallback };
+  return byName;
 }
 
 async function readHost(host: HostCertificate, roots: string[], options: TlsContextsOptions): Promise<HostContexts> {

@@ -32,6 +32,15 @@ export async function loadCertificates(config: Config, tools: Tools): Promise<Tl
   return await TlsContexts.load({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
 }
 
+/**
+ * Reads the certificates, keys and trusted roots that the configuration names, and makes none. Rejects like `loadCertificates`,
+ * with a line for each file that will not do; what a start only warns of is warned of.
+ */
+export async function checkCertificates(config: Config, tools: Pick<Tools, "clock" | "log">): Promise<void> {
+  const hosts = config.hosts.flatMap((host) => configuredFiles(host) ?? []);
+  await TlsContexts.check({ hosts, trustedRoots: config.s2s.trusted_roots, ...tools });
+}
+
 /** The part of a reload that is about certificates. Those that a program brought along stay as they are. */
 export class CertificateReload implements ReloadPart {
   #live: LiveConfig;
@@ -63,16 +72,15 @@ export class CertificateReload implements ReloadPart {
 
 async function certificateFiles(config: Pick<Config, "data" | "hosts">, tools: Tools): Promise<HostCertificate[]> {
   const files: HostCertificate[] = [];
-  for (const { name, certificate, key } of config.hosts) {
-    if (certificate !== undefined && key !== undefined) {
-      files.push({ name, certificate, key });
-    } else if (certificate === undefined && key === undefined) {
-      files.push(await ownCertificate(name, config.data, tools));
-    } else {
-      throw new MorendoError("MORENDO_CERTIFICATE_MISSING", `host ${name} needs both certificate and key, or neither`);
-    }
-  }
+  for (const host of config.hosts)
+    files.push(configuredFiles(host) ?? (await ownCertificate(host.name, config.data, tools)));
   return files;
+}
+
+function configuredFiles({ name, certificate, key }: Config["hosts"][number]): HostCertificate | undefined {
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate !== undefined && key !== undefined) return { name, certificate, key };
+  throw new MorendoError("MORENDO_CERTIFICATE_MISSING", `host ${name} needs both certificate and key, or neither`);
 }
 
 async function ownCertificate(name: string, data: string, tools: Tools): Promise<HostCertificate> {
