@@ -6,7 +6,7 @@ import { Budget } from "../shutdown/budget.ts";
 import type { DrainReport, PhaseReport } from "../shutdown/report.ts";
 import type { LifecycleState, Participant, PhasePlan, When } from "../shutdown/types.ts";
 import { type Clock, sleepOn } from "../util/clock.ts";
-import type { ClosedSessions } from "./c2s/c2s.ts";
+import type { ClosedSessions } from "./c2s/closing-sessions.ts";
 import { type PhaseName, POINT_OF_NO_RETURN } from "./phases.ts";
 import type { PlanNumbers } from "./plan-numbers.ts";
 

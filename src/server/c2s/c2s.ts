@@ -1,128 +1,36 @@
 // The client side of the server: its listeners, every client connection from accept to close, and its part in a
 // shutdown. Not for: what a connection negotiates (client-stream.ts) or where stanzas go (router.ts).
 
-import type { Config } from "../../config/schema.ts";
-import { Jid } from "../../jid/jid.ts";
+import type { Jid } from "../../jid/jid.ts";
 import type { Accepted, CertificateSource, Network, PassableSocket } from "../../net/transport.ts";
 import type { PhaseContext, Progress } from "../../shutdown/types.ts";
-import { StanzaError } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
-import type { XmlStream } from "../../stream/contract.ts";
-import type { Clock } from "../../util/clock.ts";
-import { MorendoError } from "../../util/errors.ts";
-import type { Logger } from "../../util/log.ts";
-import { type Random, shuffle } from "../../util/random.ts";
-import type { TimerWheel } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
-import type { Accounts } from "../accounts.ts";
 import { addressGroup, splitAddress } from "../address.ts";
 import { Listeners } from "../listeners.ts";
-import type { Router } from "../router.ts";
-import type { SessionTable } from "../session-table.ts";
 import { noTraffic, type Traffic } from "../traffic.ts";
 import { allOf, type Waiting } from "../waiting.ts";
-import { ClientSession, type Connection, type SessionSurroundings } from "./client-session.ts";
+import { BoundSessions, type SessionServices } from "./bound-sessions.ts";
+import { connectionBounds } from "./bounds.ts";
+import { ClientSession } from "./client-session.ts";
 import { ClientStream } from "./client-stream.ts";
+import { type ClosedSessions, ClosingSessions } from "./closing-sessions.ts";
 import { ConnectionLimits } from "./connection-limits.ts";
 import type { C2sContext } from "./context.ts";
 import { FrozenSessions } from "./frozen-sessions.ts";
-import { type Keeping, Parking } from "./parking.ts";
-import { rerouteAll } from "./reroute.ts";
 import { type PastSession, pastSchema, Resumption } from "./resumption.ts";
-import { readSnapshot } from "./session-snapshot.ts";
-import type { EnableRequest } from "./sm-elements.ts";
 
 /** What the client side needs of the rest of the server. */
-export interface C2sOptions {
-  readonly config: Config["c2s"];
+export interface C2sOptions extends SessionServices {
   /** How many sessions are ended in one turn of the event loop at a shutdown. */
   readonly batch: number;
-  readonly hosts: readonly string[];
   readonly network: Network;
   readonly certificates: CertificateSource;
-  readonly accounts: Accounts;
-  readonly sessions: SessionTable;
-  readonly router: Router;
   /** Where stanzas from and to clients are counted. */
   readonly traffic?: Traffic;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly wheel: TimerWheel;
-  readonly log: Logger;
   moduleFeatures(): readonly Element[];
-  /** Runs what a session that ends owes to others. Never rejects. */
-  sessionEnding(session: ClientSession, reason: string): Promise<void>;
   sessionBound(session: ClientSession): void;
-  /** A session takes messages from now on. */
-  sessionReachable(session: ClientSession): void;
-  /** How sessions that can be resumed go on after a stop and a start; without it they end at a stop. */
-  readonly keeping?: Keeping;
-  /** A session waits for its client from now on, and its client is back. */
-  sessionDetached(session: ClientSession): void;
-  /** What became of a stanza that a module gave to a session with a reference. */
-  stanzaReferred(session: ClientSession, ref: string, isTaken: boolean): void;
-  sessionResumed(session: ClientSession): void;
 }
-
-/** How the clients' sessions and connections ended at a shutdown. */
-export interface ClosedSessions {
-  /** The client answered `</stream:stream>`: it has read everything. */
-  answered: number;
-  /** The client closed its connection without answering. */
-  unanswered: number;
-  /** Out of time, or reset. */
-  cut: number;
-  /** Ended while waiting for their clients (XEP-0198). */
-  hibernating: number;
-  /** Not ended: their clients can resume them after the next start. */
-  kept: number;
-  /** The first hundred full JIDs of those that did not answer. */
-  readonly named: string[];
-}
-
-const MAX_NAMED = 100;
-const GONE = "the account was removed";
-/** What a client may send at once before it has logged in, and then each second, in elements of the largest size. */
-const LOGIN_ELEMENTS = 4;
-/** Bounds that every known way to log in keeps by far. */
-const LOGIN_DEPTH = 16;
-const LOGIN_ATTRIBUTES = 32;
-
-/** The bounds of a connection, before and after its login. */
-function boundsOf(config: Config["c2s"]): Pick<C2sContext, "loginLimits" | "limits"> {
-  return {
-    loginLimits: {
-      maxStanzaBytes: Math.min(config.max_login_size, config.max_stanza_size),
-      maxDepth: Math.min(LOGIN_DEPTH, config.max_depth),
-      maxAttributes: Math.min(LOGIN_ATTRIBUTES, config.max_attributes),
-      rate: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.rate),
-      burst: Math.min(LOGIN_ELEMENTS * config.max_login_size, config.burst),
-    },
-    limits: {
-      maxStanzaBytes: config.max_stanza_size,
-      maxDepth: config.max_depth,
-      maxAttributes: config.max_attributes,
-      rate: config.rate,
-      burst: config.burst,
-    },
-  };
-}
-
-function sessionBoundsOf(config: Config["c2s"]): SessionBounds {
-  return {
-    maxUnread: config.max_unread,
-    stallTimeoutMs: config.stall_timeout,
-    closeTimeoutMs: config.close_timeout,
-    maxUnacked: config.sm_max_queue,
-    maxUnackedSize: config.sm_max_queue_size,
-    ackTimeoutMs: config.sm_ack_timeout,
-  };
-}
-
-type SessionBounds = Pick<
-  SessionSurroundings,
-  "maxUnread" | "stallTimeoutMs" | "closeTimeoutMs" | "maxUnacked" | "maxUnackedSize" | "ackTimeoutMs"
->;
 
 /** The client listeners and connections. */
 export class C2s {
@@ -131,62 +39,70 @@ export class C2s {
   #listeners: Listeners;
   #limits: ConnectionLimits;
   #streams = new Set<ClientStream>();
-  /** Sessions that have left the table and are still being seen off, by full JID. */
-  #endings = new Map<string, Promise<void>>();
-  /** What `closeSessions` waits for. */
-  #closing = new Map<ClientStream | ClientSession, Promise<void>>();
+  #resumption: Resumption;
+  #bound: BoundSessions;
+  #frozen: FrozenSessions;
+  #closing: ClosingSessions;
   /** Set once the server goes down: new connections are only told so. */
   #stopping: StreamError | undefined;
   /** What those who want to bind a resource are told, while nobody may. */
   #refusal: StreamError | undefined;
-  #resumption: Resumption;
-  /** Cleared when sessions are closed for good: from then on none outlives its connection. */
-  #mayHibernate = true;
-  #surroundings: SessionSurroundings;
-  #frozen: FrozenSessions;
   /** Who wants everything to stand still: between `hold` and `release`. */
   #holders = new Set<string>();
-  #parking: Parking | undefined;
-  /** Sessions whose contacts hear again of a client that is back: what it says of itself since then comes after that. */
-  #returning = new WeakMap<ClientSession, Promise<void>>();
-  readonly closed: ClosedSessions = { answered: 0, unanswered: 0, cut: 0, hibernating: 0, kept: 0, named: [] };
 
   constructor(options: C2sOptions) {
     const { traffic = noTraffic() } = options;
     this.#options = options;
-    const { config, network, log } = options;
+    const { config, network, log, clock, random, sessions, keeping } = options;
     this.#listeners = new Listeners({ network, log, accept: (accepted) => this.#onConnection(accepted) });
     this.#limits = new ConnectionLimits(config);
+    const sessionsOf = (account: Jid): Iterable<unknown> => sessions.of(account).values();
+    const resumption = new Resumption({ config, clock, random, sessionsOf });
+    const bound = new BoundSessions({
+      ...options,
+      traffic,
+      resumption,
+      isStopping: () => this.#stopping !== undefined,
+      mayWait: () => this.#holders.size === 0,
+    });
+    this.#resumption = resumption;
+    this.#bound = bound;
+    this.#frozen = new FrozenSessions({ resumption, sessions });
+    this.#closing = new ClosingSessions({
+      config,
+      get batch() {
+        return options.batch;
+      },
+      clock,
+      random,
+      streams: this.#streams,
+      resumption,
+      keeping,
+    });
     this.#context = {
       ...options,
-      ...boundsOf(config),
+      ...connectionBounds(config),
       tls: { role: "server", certificates: options.certificates, requestCertificate: false },
       moduleFeatures: () => options.moduleFeatures(),
       refusal: () => this.#refusal,
-      bind: (user, resource, connection) => this.#bind(user, resource, connection),
-      enable: (session, request) => this.#enable(session, request),
+      bind: (user, resource, connection) => bound.bind(user, resource, connection),
+      enable: (session, request) => {
+        const { sm, reply } = resumption.enable(session, request);
+        session.manage(sm, reply);
+      },
       resume: async (user, request, connection) =>
         this.#stopping === undefined
-          ? await this.#resumption.resume(user, request, connection)
+          ? await resumption.resume(user, request, connection)
           : // An answer would tell the client that there is nothing to resume, and there may be, after a start.
             { kind: "fault", error: this.#stopping },
       bound: (session) => options.sessionBound(session),
       route: (session, stanza) => {
         traffic.fromClients[stanza.kind]++;
-        const returning = stanza.kind === "presence" ? this.#returning.get(session) : undefined;
+        const returning = stanza.kind === "presence" ? bound.returning.get(session) : undefined;
         if (returning === undefined) return options.router.fromClient(session, stanza);
         return returning.then(() => options.router.fromClient(session, stanza));
       },
     };
-    this.#parking = options.keeping === undefined ? undefined : new Parking(options.keeping);
-    this.#resumption = new Resumption({
-      config,
-      clock: options.clock,
-      random: options.random,
-      sessionsOf: (account) => options.sessions.of(account).values(),
-    });
-    this.#frozen = new FrozenSessions({ resumption: this.#resumption, sessions: options.sessions });
-    this.#surroundings = this.#surroundingsOf(options, traffic);
   }
 
   /**
@@ -194,9 +110,8 @@ export class C2s {
    * waits for them as they were at their beginning, so that a lower one closes nobody; new ones have the new bounds.
    */
   reconfigured(): void {
-    const { config } = this.#options;
-    this.#context = { ...this.#context, ...boundsOf(config) };
-    this.#surroundings = { ...this.#surroundings, ...sessionBoundsOf(config) };
+    this.#context = { ...this.#context, ...connectionBounds(this.#options.config) };
+    this.#bound.reconfigured();
   }
 
   /** How many connections there are, logged in or not. */
@@ -229,6 +144,11 @@ export class C2s {
   /** Tells whether a session waits for its client. */
   isHibernating(session: unknown): boolean {
     return session instanceof ClientSession && session.hibernating;
+  }
+
+  /** How sessions and connections ended at a shutdown, so far. */
+  get closed(): ClosedSessions {
+    return this.#closing.closed;
   }
 
   /** What is listened for and where, as `purpose host:port`. */
@@ -275,59 +195,8 @@ export class C2s {
    * the sessions that are to be kept (`C2sOptions.keeping`): they wait for what comes for them until the phase `quit`.
    */
   async closeSessions(context: PhaseContext): Promise<void> {
-    const error = new StreamError("system-shutdown", context.reason);
-    const parking = context.cause === "stop" ? this.#parking : undefined;
-    this.#mayHibernate = parking !== undefined;
-    let stopWaiting = (): void => undefined;
-    const over = new Promise<void>((resolve) => {
-      stopWaiting = resolve;
-    });
-    const park = async (session: ClientSession | undefined, stream?: XmlStream): Promise<boolean> =>
-      session !== undefined &&
-      (await parking?.park(session, { reason: context.reason, over, ...(stream === undefined ? {} : { stream }) })) ===
-        true;
-    const all = shuffle([...this.#streams, ...this.#resumption.hibernating], this.#options.random);
-    const waiting = this.#closing;
-    const total = all.length;
-    let done = 0;
-    const report = (): void => {
-      const blockers = waiting.size > 5 ? [] : [...waiting.keys()].map((one) => nameOf(one));
-      context.progress({ done, total, blockers });
-    };
-    for (const [index, one] of all.entries()) {
-      const timeoutMs = Math.min(this.#options.config.close_timeout, context.remaining());
-      const work =
-        one instanceof ClientSession
-          ? park(one).then((isParked) => (isParked ? undefined : this.#endHibernating(one, context.reason)))
-          : park(one.session, one.stream).then((isParked) =>
-              isParked ? undefined : this.#closeStream(one, error, timeoutMs),
-            );
-      const closing = work.then(() => {
-        done++;
-        waiting.delete(one);
-        report();
-      });
-      waiting.set(one, closing);
-      // What a session's end sets off comes in later turns, at the pace at which sessions are ended here.
-      if ((index + 1) % this.#options.batch === 0) await this.#options.clock.turn();
-    }
-    // Who is waited for is to be seen also where nobody has gone yet.
-    report();
-    // Out of time: the closing tags still go out, but nobody is waited for any more.
-    const hurry = (): void => {
-      stopWaiting();
-      for (const one of waiting.keys()) {
-        if (!(one instanceof ClientStream) || parking?.has(one.stream) === true) continue;
-        void one.stream.close({ error, timeoutMs: 0 });
-      }
-    };
-    context.signal.addEventListener("abort", hurry);
-    if (context.signal.aborted) hurry();
-    await Promise.all(waiting.values());
-    context.signal.removeEventListener("abort", hurry);
-    // Those whose connection broke meanwhile.
-    for (const session of this.#resumption.hibernating) if (!session.resting) await park(session);
-    this.closed.kept = parking?.count ?? 0;
+    this.#bound.mayHibernate = this.#closing.keepsAt(context.cause);
+    await this.#closing.close(context);
   }
 
   /**
@@ -336,17 +205,9 @@ export class C2s {
    * Waits at most `ms` for what is at work. `letGo` or `thaw` follows.
    */
   async keepSessions(ms: number): Promise<ReadonlySet<ClientSession>> {
-    const parking = this.#parking;
-    if (parking === undefined) return new Set();
+    if (this.#options.keeping === undefined) return new Set();
     this.#stopping ??= new StreamError("system-shutdown");
-    const enough = new AbortController();
-    const over = this.#options.clock.sleep(ms, enough.signal);
-    const held = Array.from(this.#streams, ({ session, stream }) =>
-      session === undefined ? stream.hold() : parking.park(session, { over, stream }),
-    );
-    const waiting = Array.from(this.#resumption.hibernating, (session) => parking.park(session, { over }));
-    await Promise.race([Promise.all([...held, ...waiting]), over]);
-    enough.abort();
+    await this.#closing.parkAll(ms);
     const kept = this.freeze();
     this.closed.kept = kept.size;
     return kept;
@@ -378,7 +239,7 @@ export class C2s {
 
   /** Ends the sessions of an account that has been removed; resolves when their contacts have been told. Never rejects. */
   async accountRemoved(account: Jid): Promise<void> {
-    await this.#endSessions(account, new StreamError("not-authorized", GONE));
+    await this.#bound.accountRemoved(account);
   }
 
   /**
@@ -386,20 +247,7 @@ export class C2s {
    * log in anew. Resolves to how many it were, when their contacts have been told. Never rejects.
    */
   async endSessions(jid: Jid, reason: string): Promise<number> {
-    return await this.#endSessions(jid, new StreamError("policy-violation", reason));
-  }
-
-  async #endSessions(jid: Jid, error: StreamError): Promise<number> {
-    const sessions = [...this.#options.sessions.of(jid).values()];
-    const told: Promise<void>[] = [];
-    for (const session of sessions) {
-      if (!(session instanceof ClientSession)) continue;
-      if (jid.isFull && !session.jid.equals(jid)) continue;
-      void session.close(error);
-      told.push(session.end(""));
-    }
-    await Promise.all(told);
-    return told.length;
+    return await this.#bound.end(jid, new StreamError("policy-violation", reason));
   }
 
   /**
@@ -408,29 +256,7 @@ export class C2s {
    * session has no place here.
    */
   restore(data: unknown): ClientSession {
-    const { sessions, hosts, random, clock } = this.#options;
-    const { jid, created, sm, presence, hibernatedSince = clock.wallTime(), outage } = readSnapshot(data);
-    const refuse = (what: string): never => {
-      throw new MorendoError("MORENDO_SESSION_STATE", `the state of a session cannot be used: ${what}`);
-    };
-    if (!hosts.includes(jid.domain)) refuse(`jid: ${jid.domain} is not served here`);
-    if (sessions.get(jid) !== undefined) refuse("jid: there is such a session already");
-    if (!this.#mayHibernate) refuse("the server goes down");
-    const session = new ClientSession({
-      id: random.id(),
-      jid,
-      created,
-      sm,
-      surroundings: this.#surroundings,
-      detachedAt: hibernatedSince,
-      outage,
-      ...(presence === undefined ? {} : { presence }),
-    });
-    sessions.add(session);
-    if (this.#resumption.adopt(session)) return session;
-    sessions.remove(session);
-    session.forget();
-    return refuse("smId: it is known here already");
+    return this.#bound.restore(data);
   }
 
   /**
@@ -444,7 +270,7 @@ export class C2s {
     for (const one of this.#streams) {
       const done = one.stream.hold(holder);
       // Nothing is at work in a handshake, and it may take long.
-      if (!one.stream.transport.handshaking) still.push({ name: nameOf(one), done });
+      if (!one.stream.transport.handshaking) still.push({ name: one.name, done });
     }
     // Nothing more comes from those who wait for a slow reader, who could hold everything up.
     for (const session of this.#options.sessions.all()) if (session instanceof ClientSession) session.waitNoMore();
@@ -457,7 +283,7 @@ export class C2s {
    */
   async finishClosing(holder: string): Promise<void> {
     const { close_timeout: timeoutMs } = this.#options.config;
-    const ends: Promise<unknown>[] = [...this.#endings.values()];
+    const ends: Promise<unknown>[] = [...this.#bound.endings];
     for (const { stream } of this.#streams) {
       if (!stream.closing) continue;
       stream.release(holder);
@@ -516,7 +342,7 @@ export class C2s {
   passOn(reason: string): void {
     this.#stopping = new StreamError("system-shutdown", reason);
     this.#listeners.passOn();
-    this.#mayHibernate = false;
+    this.#bound.mayHibernate = false;
     for (const stream of this.#streams) if (stream.session === undefined) this.#dismiss(stream, this.#stopping);
     const passed = this.letGo();
     for (const stream of this.#streams) {
@@ -550,32 +376,15 @@ export class C2s {
 
   /** Ends every session and every connection now; resolves when what the clients have not acknowledged has its fate. */
   async destroy(): Promise<void> {
-    this.#mayHibernate = false;
+    this.#bound.mayHibernate = false;
     // Those that `closeSessions` had no time to wait for are among them.
-    const ends = [...this.#closing.values()];
+    const ends = [...this.#closing.underWay];
     for (const session of this.#resumption.hibernating) ends.push(session.end(""));
     for (const { session, stream } of this.#streams) {
       stream.destroy();
       if (session !== undefined) ends.push(session.end(""));
     }
     await Promise.all(ends);
-  }
-
-  async #endHibernating(session: ClientSession, reason: string): Promise<void> {
-    this.closed.hibernating++;
-    await session.end(reason);
-  }
-
-  async #closeStream(stream: ClientStream, error: StreamError, timeoutMs: number): Promise<void> {
-    const { session } = stream;
-    const end = await stream.close(error, timeoutMs);
-    if (session === undefined) return;
-    if (end.peerClosed) this.closed.answered++;
-    else {
-      if (end.orderly) this.closed.unanswered++;
-      else this.closed.cut++;
-      if (this.closed.named.length < MAX_NAMED) this.closed.named.push(nameOf(stream));
-    }
   }
 
   #onConnection({ transport, ready }: Accepted): void {
@@ -607,96 +416,4 @@ export class C2s {
   #dismiss(stream: ClientStream, error: StreamError): void {
     void stream.close(error, this.#options.config.close_timeout);
   }
-
-  #enable(session: ClientSession, request: EnableRequest): void {
-    const { sm, reply } = this.#resumption.enable(session, request);
-    session.manage(sm, reply);
-  }
-
-  async #bind(user: Jid, wanted: string | undefined, connection: Connection): Promise<ClientSession | StanzaError> {
-    const { config, random, sessions, clock, accounts } = this.#options;
-    const jid = wanted === undefined ? user.withResource(random.id()) : Jid.parse(`${user.toString()}/${wanted}`);
-    if (jid === undefined) return new StanzaError("bad-request", "the resource is not acceptable");
-    // Removed since it logged in: nothing may be bound that `accountRemoved` will not see.
-    if (!(await accounts.exists(user.local, user.domain))) return new StanzaError("not-allowed", GONE);
-    // RFC 6120 §7.7.2.2: the client that comes last gets the resource.
-    const full = jid.toString();
-    for (;;) {
-      const holder = sessions.get(jid);
-      // Contacts hear that the one has gone before they hear of the other.
-      const ending = this.#endings.get(full);
-      if (holder === undefined && ending === undefined) {
-        // One that waits for a client that may never come back does not keep out one that is here.
-        const room = sessions.of(user).size < config.max_resources ? undefined : this.#resumption.endOldest(user);
-        if (room === undefined) break;
-        await room;
-        continue;
-      }
-      if (holder !== undefined && !(holder instanceof ClientSession)) return new StanzaError("conflict");
-      if (holder !== undefined) void holder.close(new StreamError("conflict", "the resource was bound anew"));
-      await (holder?.end("") ?? ending);
-    }
-    if (connection.stream.closing || this.#stopping !== undefined) return new StanzaError("service-unavailable");
-    if (sessions.of(user).size >= config.max_resources) {
-      return new StanzaError("resource-constraint", "too many resources are connected");
-    }
-    const surroundings = this.#surroundings;
-    const session = new ClientSession({ id: random.id(), jid, connection, surroundings, created: clock.wallTime() });
-    sessions.add(session);
-    return session;
-  }
-
-  /** The client of a session that was kept over a stop and a start is back. */
-  #welcomeBack(session: ClientSession): void {
-    const presence = session.comeBack();
-    const done = presence === undefined ? undefined : this.#options.keeping?.returned(session, presence);
-    if (done === undefined) return;
-    this.#returning.set(session, done);
-    void done.then(() => this.#returning.delete(session));
-  }
-
-  #surroundingsOf(
-    { config, clock, wheel, router, sessions, ...options }: C2sOptions,
-    traffic: Traffic,
-  ): SessionSurroundings {
-    return {
-      delivered: traffic.toClients,
-      clock,
-      wheel,
-      ...sessionBoundsOf(config),
-      undeliverable: (stanza) => router.route(stanza),
-      referred: (session, ref, isTaken) => options.stanzaReferred(session, ref, isTaken),
-      copiesOf: (stanza) => router.copiesOf(stanza),
-      reroute: (unacked) => rerouteAll(unacked, { log: options.log, reroute: (...args) => router.reroute(...args) }),
-      reachable: (session) => options.sessionReachable(session),
-      mayWait: () => this.#holders.size === 0,
-      mayHibernate: () => this.#mayHibernate,
-      detached: (session) => {
-        this.#resumption.detached(session);
-        options.sessionDetached(session);
-      },
-      grew: (size) => this.#resumption.grew(size),
-      resumed: (session, size) => {
-        this.#resumption.attached(session, size);
-        options.sessionResumed(session);
-        this.#welcomeBack(session);
-      },
-      ending: (session, reason) => {
-        sessions.remove(session);
-        this.#resumption.ending(session);
-        const full = session.jid.toString();
-        const done = options.sessionEnding(session, reason).then(() => {
-          if (this.#endings.get(full) === done) this.#endings.delete(full);
-        });
-        this.#endings.set(full, done);
-        return done;
-      },
-      gone: (session) => this.#resumption.gone(session),
-    };
-  }
-}
-
-function nameOf(one: ClientStream | ClientSession): string {
-  if (one instanceof ClientSession) return one.jid.toString();
-  return one.session?.jid.toString() ?? `login from ${one.stream.transport.remoteAddress}`;
 }

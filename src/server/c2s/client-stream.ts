@@ -13,10 +13,11 @@ import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import { type Element, xml } from "../../xml/element.ts";
 import { NS } from "../../xml/ns.ts";
 import { readBindRequest } from "./bind.ts";
-import type { ClientSession, Connection } from "./client-session.ts";
+import type { ClientSession } from "./client-session.ts";
 import type { C2sContext } from "./context.ts";
 import { streamFeatures } from "./features.ts";
 import { SaslNegotiation } from "./sasl-negotiation.ts";
+import type { Connection } from "./session-surroundings.ts";
 import { readEnable, readResume, smFailed } from "./sm-elements.ts";
 
 /** Where a connection is in its negotiation. */
@@ -67,6 +68,11 @@ export class ClientStream implements StreamHandler, Connection {
   /** The session that this connection carries, once there is one. */
   get session(): ClientSession | undefined {
     return this.#session?.isOn(this) ? this.#session : undefined;
+  }
+
+  /** What people know it by: the full JID of its session, or where it comes from. */
+  get name(): string {
+    return this.session?.jid.toString() ?? `login from ${this.stream.transport.remoteAddress}`;
   }
 
   /** Tells the stream that a handshake begun by the listener (direct TLS) is done. */

@@ -7,23 +7,21 @@ import type { TlsServerOptions } from "../../net/transport.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
 import type { StanzaError } from "../../stanza/stanza-error.ts";
 import type { StreamError } from "../../stanza/stream-error.ts";
-import type { StreamLimits } from "../../stream/contract.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Logger } from "../../util/log.ts";
 import type { Random } from "../../util/random.ts";
 import type { TimerWheel } from "../../util/timer-wheel.ts";
 import type { Element } from "../../xml/element.ts";
 import type { Accounts } from "../accounts.ts";
-import type { ClientSession, Connection } from "./client-session.ts";
+import type { ConnectionBounds } from "./bounds.ts";
+import type { ClientSession } from "./client-session.ts";
 import type { ResumeOutcome } from "./resumption.ts";
+import type { Connection } from "./session-surroundings.ts";
 import type { EnableRequest, ResumeRequest } from "./sm-elements.ts";
 
-export interface C2sContext {
+export interface C2sContext extends ConnectionBounds {
   readonly config: Config["c2s"];
   readonly hosts: readonly string[];
-  /** Bounds for those who have not logged in, and for those who have. */
-  readonly loginLimits: StreamLimits;
-  readonly limits: StreamLimits;
   readonly tls: TlsServerOptions;
   readonly accounts: Accounts;
   readonly clock: Clock;

@@ -9,7 +9,8 @@ import type { ErrorCondition } from "../../stanza/stanza-error.ts";
 import { StreamError } from "../../stanza/stream-error.ts";
 import type { Clock } from "../../util/clock.ts";
 import type { Random } from "../../util/random.ts";
-import type { ClientSession, Connection } from "./client-session.ts";
+import type { ClientSession } from "./client-session.ts";
+import type { Connection } from "./session-surroundings.ts";
 import { type EnableRequest, type ResumeRequest, SM_ENABLED, smResumable } from "./sm-elements.ts";
 import { SmState } from "./sm-state.ts";
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import type { ClosedSessions } from "../../../src/server/c2s/c2s.ts";
+import type { ClosedSessions } from "../../../src/server/c2s/closing-sessions.ts";
 import type { RawClient } from "../../../src/testing/raw-client.ts";
 import { startServer, type TestServer } from "../../../src/testing/start-server.ts";
 
