@@ -273,7 +273,8 @@ export class C2s {
       if (!one.stream.transport.handshaking) still.push({ name: one.name, done });
     }
     // Nothing more comes from those who wait for a slow reader, who could hold everything up.
-    for (const session of this.#options.sessions.all()) if (session instanceof ClientSession) session.waitNoMore();
+    for (const session of this.#options.sessions.all())
+      if (session instanceof ClientSession) session.delivery.waitNoMore();
     await allOf(still, tell);
   }
 

@@ -1,6 +1,6 @@
-// A bound client resource: takes stanzas for the client, slows down their producers when it reads too slowly, and ends
-// once, in order: nothing more is delivered, then contacts are told, then the session is gone. With XEP-0198 it keeps what
-// the client has not acknowledged, outlives its connection, and sees to it that what is left at its end is not lost.
+// The life of a bound client resource: it takes stanzas for its client and ends once, in order: nothing more is delivered,
+// then contacts are told, then the session is gone. With XEP-0198 it outlives its connection, goes on with another, and
+// sees to it that what is left at its end is not lost. Not for: how stanzas get to the client (delivery.ts).
 
 import type { Jid } from "../../jid/jid.ts";
 import type { Stanza } from "../../stanza/stanza.ts";
@@ -9,12 +9,11 @@ import type { StreamEnd } from "../../stream/contract.ts";
 import type { WheelTimeout } from "../../util/timer-wheel.ts";
 import { withResolvers } from "../../util/with-resolvers.ts";
 import type { Session } from "../session.ts";
-import { AckRequests } from "./ack-requests.ts";
-import { Room } from "./room.ts";
-import type { Outage, SessionSnapshot } from "./session-snapshot.ts";
+import { Delivery } from "./delivery.ts";
+import { type Outage, type SessionSnapshot, writeSnapshot } from "./session-snapshot.ts";
 import type { Connection, SessionSurroundings } from "./session-surroundings.ts";
-import { SM_REQUEST, smAnswer, smResumed } from "./sm-elements.ts";
-import { pack, type SmState } from "./sm-state.ts";
+import { SM_REQUEST, smAnswer } from "./sm-elements.ts";
+import type { SmState } from "./sm-state.ts";
 
 /** What a session is made of. */
 export interface ClientSessionOptions {
@@ -34,8 +33,6 @@ export interface ClientSessionOptions {
 }
 
 const NO_CONNECTION: StreamEnd = { peerClosed: false, orderly: false };
-/** What one character takes in UTF-8 at most. */
-const MAX_BYTES = 3;
 
 /** A session of a client, connected or waiting for it. */
 export class ClientSession implements Session {
@@ -43,8 +40,9 @@ export class ClientSession implements Session {
   readonly jid: Jid;
   readonly account: Jid;
   readonly created: number;
+  /** What is on its way to the client. */
+  readonly delivery: Delivery;
   #surroundings: SessionSurroundings;
-  #connection: Connection | undefined;
   /** The connection it has or had last, until that is gone: stanzas that had come on it may still be at work. */
   #last: Connection | undefined;
   #presence: Stanza | undefined;
@@ -60,11 +58,7 @@ export class ClientSession implements Session {
   #toldAtEnd = false;
   #settled: Promise<void> | undefined;
 
-  #isFull = false;
-  #room: Room | undefined;
-
   #sm: SmState | undefined;
-  #asks: AckRequests | undefined;
   #working: Promise<void> | undefined;
   #claim = 0;
   #detachedAt: number | undefined;
@@ -82,7 +76,7 @@ export class ClientSession implements Session {
     this.account = jid.bare;
     this.created = created;
     this.#surroundings = surroundings;
-    this.#connection = connection;
+    this.delivery = new Delivery(this, surroundings, connection, sm);
     this.#last = connection;
     this.#outage = outage;
     if (outage === "told") this.#away = presence;
@@ -111,12 +105,12 @@ export class ClientSession implements Session {
 
   /** Whether the session waits for its client. */
   get hibernating(): boolean {
-    return !this.#isEnding && this.#connection === undefined;
+    return !this.#isEnding && this.delivery.connection === undefined;
   }
 
   /** Tells whether `connection` is the one the session has. */
   isOn(connection: Connection): boolean {
-    return this.#connection === connection;
+    return this.delivery.connection === connection;
   }
 
   setPresence(presence: Stanza | undefined): void {
@@ -135,27 +129,21 @@ export class ClientSession implements Session {
     if (this.#isEnding && ref !== undefined) return this.#surroundings.referred(this, ref, false);
     if (this.#isEnding) return this.#surroundings.undeliverable(stanza);
     this.#surroundings.delivered[stanza.kind]++;
-    return this.#push(stanza.text, stanza, ref);
+    return this.delivery.push(stanza.text, stanza, ref);
   }
 
   /** Sends a stanza of the connection itself, with the same bounds as `deliver`; nothing once the session has ended. */
   send(text: string): void | Promise<void> {
     if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.send(text));
-    return this.#isEnding ? undefined : this.#push(text, undefined);
-  }
-
-  /** Room again in the connection's buffer. */
-  drained(): void {
-    this.#isFull = false;
-    this.#openRoom();
+    return this.#isEnding ? undefined : this.delivery.push(text, undefined);
   }
 
   /** The client asked for acknowledgements; `reply` tells it what was agreed on. What is sent after that is counted. */
   manage(sm: SmState, reply: string): void {
-    if (this.#connection === undefined) return;
-    this.#write(this.#connection, reply);
+    const { connection } = this.delivery;
+    if (connection === undefined) return;
+    this.delivery.manage(connection, sm, reply);
     this.#sm = sm;
-    this.#ask();
   }
 
   /** Whether it can be resumed. */
@@ -214,14 +202,14 @@ export class ClientSession implements Session {
     return this.hibernating || this.detach();
   }
 
+  /** Whether a stanza of the client is at work. */
+  get isWorking(): boolean {
+    return this.#working !== undefined;
+  }
+
   /** Resolves when no stanza of the client is at work any more. Never rejects. */
   async worked(): Promise<void> {
     while (this.#working !== undefined) await this.#working.catch(() => undefined);
-  }
-
-  /** Nobody waits for the client to read any more. */
-  waitNoMore(): void {
-    this.#room?.open();
   }
 
   /**
@@ -232,9 +220,8 @@ export class ClientSession implements Session {
     if (this.#isEnding || this.#frozen !== undefined) return;
     const { promise, resolve } = withResolvers();
     this.#frozen = { promise, open: resolve };
-    this.#asks?.stop();
     this.#expiry?.cancel();
-    this.#room?.hold();
+    this.delivery.hold();
   }
 
   /** Goes on after `freeze`, with what waited first. */
@@ -242,9 +229,8 @@ export class ClientSession implements Session {
     const frozen = this.#frozen;
     if (frozen === undefined) return;
     this.#frozen = undefined;
-    this.#room?.progressed();
-    if (this.#connection !== undefined && this.#sm !== undefined) this.#ask();
-    else if (this.#sm !== undefined && this.#detachedAt !== undefined) this.#awaitClient(this.#sm, this.#detachedAt);
+    this.delivery.goOn();
+    if (this.#sm !== undefined && this.#detachedAt !== undefined) this.#awaitClient(this.#sm, this.#detachedAt);
     frozen.open();
   }
 
@@ -256,9 +242,8 @@ export class ClientSession implements Session {
     this.#isEnding = true;
     this.#ended = Promise.resolve();
     this.#settled = Promise.resolve();
-    this.#asks?.stop();
     this.#expiry?.cancel();
-    this.#room?.open();
+    this.delivery.stop();
     const frozen = this.#frozen;
     this.#frozen = undefined;
     frozen?.open();
@@ -281,33 +266,11 @@ export class ClientSession implements Session {
     return done;
   }
 
-  /** Tells the client what has been carried; a promise means: it does not read, read nothing more from it. */
-  answer(): void | Promise<void> {
-    const connection = this.#connection;
-    if (connection === undefined || this.#sm === undefined) return undefined;
-    if (this.#write(connection, smAnswer(this.#sm.handled.h)) || this.#isEnding) return undefined;
-    return this.#wait(connection);
-  }
-
   /** Takes the client's `h`; false when it may not say that. */
   acknowledge(h: number): boolean {
-    const sm = this.#sm;
-    if (sm === undefined) return false;
-    const { pending } = sm;
-    if (!sm.acknowledge(h)) return false;
-    this.#tellTaken(sm);
+    if (!this.delivery.acknowledge(h)) return false;
     if (this.#isClosing) this.#toldAtEnd = true;
-    if (this.#isEnding) return true;
-    this.#asks?.answered();
-    if (sm.pending < pending) this.#room?.progressed();
-    this.#openRoom();
     return true;
-  }
-
-  /** Asks the client for a sign of life; false when it never agreed to answer. */
-  probe(): boolean {
-    this.#asks?.ask();
-    return this.#asks !== undefined;
   }
 
   /** The client closes the stream on `connection`, of its own accord or in answer to us. */
@@ -344,16 +307,11 @@ export class ClientSession implements Session {
    */
   detach(): boolean {
     const sm = this.#sm;
-    if (this.#isEnding || this.#connection === undefined || sm?.id === undefined) return false;
+    if (this.#isEnding || this.delivery.connection === undefined || sm?.id === undefined) return false;
     if (!this.#surroundings.mayHibernate()) return false;
-    this.#connection = undefined;
-    this.#asks?.stop();
-    this.#asks = undefined;
-    this.#isFull = false;
-    this.#room?.open();
+    this.delivery.disconnected();
     const now = this.#surroundings.clock.wallTime();
     this.#detachedAt = now;
-    sm.pack();
     this.#awaitClient(sm, now);
     this.#surroundings.detached(this);
     return true;
@@ -368,7 +326,7 @@ export class ClientSession implements Session {
     const claim = ++this.#claim;
     const last = this.#last;
     // Without a connection of its own it would be nobody's.
-    if (!this.detach() && this.open && this.#connection !== undefined) return false;
+    if (!this.detach() && this.open && this.delivery.connection !== undefined) return false;
     this.#last = undefined;
     last?.replaced(new StreamError("conflict", "the session was resumed on another connection"));
     // One that fails is not carried, and the client will send it again.
@@ -380,16 +338,11 @@ export class ClientSession implements Session {
   resume(connection: Connection, sm: SmState, h: number): void {
     const { size } = sm;
     sm.acknowledge(h);
-    this.#tellTaken(sm);
-    this.#connection = connection;
     this.#last = connection;
     this.#detachedAt = undefined;
     this.#expiry?.cancel();
     connection.adopted(this);
-    this.#write(connection, smResumed(sm.id ?? "", sm.handled.h));
-    for (const { text } of sm.unacked()) this.#write(connection, text);
-    this.#ask();
-    if (sm.pending > 0) this.#asks?.ask();
+    this.delivery.resume(connection, sm);
     this.#surroundings.resumed(this, size);
   }
 
@@ -401,17 +354,16 @@ export class ClientSession implements Session {
     if (this.#frozen !== undefined) return this.#frozen.promise.then(() => this.end(reason));
     if (this.#isEnding) return this.#ended ?? Promise.resolve();
     this.#isEnding = true;
-    this.#asks?.stop();
     this.#expiry?.cancel();
     const told = this.#surroundings.ending(this, reason);
     this.#ended = this.#isClosing ? told : Promise.all([told, this.#settle(false)]).then(() => undefined);
-    this.#room?.open();
+    this.delivery.stop();
     return this.#ended;
   }
 
   /** Ends the session and closes its connection with `error`; resolves when the connection is gone. Never rejects. */
   async close(error: StreamError, timeoutMs: number = this.#surroundings.closeTimeoutMs): Promise<StreamEnd> {
-    const connection = this.#connection;
+    const { connection } = this.delivery;
     this.#isClosing = connection !== undefined;
     await this.end(error.text ?? "");
     if (connection === undefined) return NO_CONNECTION;
@@ -424,117 +376,24 @@ export class ClientSession implements Session {
     return end;
   }
 
-  /** The session as data that `restoreSession` takes; undefined when it cannot be resumed. */
+  /** The session as data that `readSnapshot` takes; undefined when it cannot be resumed. */
   snapshot(): SessionSnapshot | undefined {
     const sm = this.#sm;
     if (sm?.id === undefined) return undefined;
-    const presence = this.#away ?? this.#presence;
-    return {
-      smId: sm.id,
-      jid: this.jid.toString(),
+    return writeSnapshot(sm.id, {
+      jid: this.jid,
       created: this.created,
-      maxMs: sm.maxMs,
-      handled: sm.handled.h,
-      sent: sm.sent,
-      unacked: Array.from(sm.unacked(), ({ text, at, ref }) => ({
-        xml: text,
-        at,
-        ...(ref === undefined ? {} : { ref }),
-      })),
-      ...(presence === undefined ? {} : { presence: presence.text }),
-      ...(this.#detachedAt === undefined ? {} : { hibernatedSince: this.#detachedAt }),
-      ...(this.#outage === undefined ? {} : { outage: this.#outage }),
-    };
+      sm,
+      presence: this.#away ?? this.#presence,
+      hibernatedSince: this.#detachedAt,
+      outage: this.#outage,
+    });
   }
 
   #notePresence(presence: Stanza | undefined): void {
     this.#presence = presence;
     const priority = Number(presence?.element.getChildText("priority") ?? 0);
     this.#priority = Number.isInteger(priority) ? priority : 0;
-  }
-
-  #push(text: string, stanza: Stanza | undefined, ref?: string): void | Promise<void> {
-    const connection = this.#connection;
-    const sm = this.#sm;
-    if (sm !== undefined) {
-      const { size } = sm;
-      const copies = stanza === undefined ? undefined : this.#surroundings.copiesOf(stanza);
-      sm.add({ text, copies, at: this.#surroundings.clock.wallTime(), ref });
-      if (connection === undefined) {
-        pack(text);
-        this.#surroundings.grew(sm.size - size);
-        return this.#isEnding || this.#isOver(sm, 1) ? this.end("") : undefined;
-      }
-      if (this.#isOver(sm, 1)) return this.#overflow();
-    }
-    if (connection === undefined) return undefined;
-    this.#write(connection, text);
-    this.#asks?.sent();
-    if (sm === undefined && ref !== undefined) this.#surroundings.referred(this, ref, true);
-    return this.#isFull || (sm !== undefined && this.#isOver(sm, 0.5)) ? this.#wait(connection) : undefined;
-  }
-
-  #write(connection: Connection, text: string): boolean {
-    const hasRoom = connection.stream.send(text);
-    if (!hasRoom) this.#isFull = true;
-    return hasRoom;
-  }
-
-  /** Tells whether more than `share` of what may be left unacknowledged is. */
-  #isOver(sm: SmState, share: number): boolean {
-    const { maxUnacked, maxUnackedSize } = this.#surroundings;
-    return sm.pending > maxUnacked * share || sm.size > maxUnackedSize * share;
-  }
-
-  /** The last stanza was one too many; it takes the way of all the others. */
-  #overflow(): Promise<void> {
-    const error = new StreamError("resource-constraint", "too much is waiting to be acknowledged");
-    return this.close(error).then(() => undefined);
-  }
-
-  #wait(connection: Connection): Promise<void> {
-    const unacked = this.#sm === undefined ? 0 : this.#sm.size * MAX_BYTES;
-    if (connection.stream.transport.buffered > this.#surroundings.maxUnread + unacked) {
-      void this.close(new StreamError("resource-constraint", "too much is waiting to be read"));
-      return Promise.resolve();
-    }
-    if (!this.#surroundings.mayWait()) return Promise.resolve();
-    this.#room ??= new Room(this.#surroundings, () => this.#stalled());
-    return this.#room.wait();
-  }
-
-  #stalled(): void {
-    // Somebody who has room for more and takes nothing may have lost the network rather than the will.
-    const hasRoom = this.#sm !== undefined && !this.#isOver(this.#sm, 0.5);
-    if (hasRoom) this.#lose("nothing was read for too long");
-    else void this.close(new StreamError("connection-timeout", "nothing was read for too long"));
-  }
-
-  /** The connection is as good as broken. */
-  #lose(text: string): void {
-    const connection = this.#connection;
-    if (this.detach()) connection?.stream.destroy();
-    else void this.close(new StreamError("connection-timeout", text));
-  }
-
-  #openRoom(): void {
-    if (!this.#isFull && (this.#sm === undefined || !this.#isOver(this.#sm, 0.5))) this.#room?.open();
-  }
-
-  #ask(): void {
-    const { clock, wheel, ackTimeoutMs } = this.#surroundings;
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    this.#asks = new AckRequests({
-      clock,
-      wheel,
-      timeoutMs: ackTimeoutMs,
-      send: (text) => this.#write(connection, text),
-      pending: () => this.#sm?.pending ?? 0,
-      // While a stanza of the client is at work, what it says is left in the network.
-      lastHeardAt: () => (this.#working === undefined ? connection.stream.lastInputAt : clock.now()),
-      silent: () => this.#lose("the client does not answer"),
-    });
   }
 
   #awaitClient(sm: SmState, since: number): void {
@@ -548,10 +407,6 @@ export class ClientSession implements Session {
     // The calendar may have been set back meanwhile.
     const waited = Math.max(0, this.#surroundings.clock.wallTime() - since);
     return Math.max(0, sm.maxMs - waited);
-  }
-
-  #tellTaken(sm: SmState): void {
-    for (const ref of sm.takeReferences() ?? []) this.#surroundings.referred(this, ref, true);
   }
 
   /** What the client has not acknowledged is proved to have been read, or takes another way. */

@@ -133,7 +133,7 @@ export class ClientStream implements StreamHandler, Connection {
   }
 
   onDrain(): void {
-    this.session?.drained();
+    this.session?.delivery.drained();
   }
 
   onPeerClosing(): void {
@@ -284,7 +284,7 @@ export class ClientStream implements StreamHandler, Connection {
     const { sm } = session;
     switch (element.getName()) {
       case "r":
-        return sm === undefined ? this.#refuse(smFailed("unexpected-request")) : session.answer();
+        return sm === undefined ? this.#refuse(smFailed("unexpected-request")) : session.delivery.answer();
       case "a":
         return sm === undefined ? this.#refuse(smFailed("unexpected-request")) : this.#onAck(element, session);
       case "enable":
@@ -349,7 +349,7 @@ export class ClientStream implements StreamHandler, Connection {
       this.#idleTimeout?.restart(restMs);
       return;
     }
-    if (session.probe()) {
+    if (session.delivery.probe()) {
       this.#idleTimeout?.restart(idleMs);
       return;
     }

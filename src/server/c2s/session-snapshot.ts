@@ -47,8 +47,8 @@ export type Outage = z.output<typeof snapshotSchema.shape.outage>;
 
 export type SessionSnapshot = z.output<typeof snapshotSchema>;
 
-/** What a snapshot says, checked and read. */
-export interface RestoredSession {
+/** What a snapshot is written from, and what one says when it has been read and checked. */
+export interface SessionParts {
   readonly jid: Jid;
   readonly created: number;
   readonly sm: SmState;
@@ -57,8 +57,29 @@ export interface RestoredSession {
   readonly outage: Outage;
 }
 
+/** Writes a snapshot of a session with this SM-ID. */
+export function writeSnapshot(smId: string, parts: SessionParts): SessionSnapshot {
+  const { jid, created, sm, presence, hibernatedSince, outage } = parts;
+  return {
+    smId,
+    jid: jid.toString(),
+    created,
+    maxMs: sm.maxMs,
+    handled: sm.handled.h,
+    sent: sm.sent,
+    unacked: Array.from(sm.unacked(), ({ text, at, ref }) => ({
+      xml: text,
+      at,
+      ...(ref === undefined ? {} : { ref }),
+    })),
+    ...(presence === undefined ? {} : { presence: presence.text }),
+    ...(hibernatedSince === undefined ? {} : { hibernatedSince }),
+    ...(outage === undefined ? {} : { outage }),
+  };
+}
+
 /** Reads a snapshot; throws `MORENDO_SESSION_STATE` with a message that names what is wrong with it. */
-export function readSnapshot(data: unknown): RestoredSession {
+export function readSnapshot(data: unknown): SessionParts {
   const parsed = snapshotSchema.safeParse(data);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
