@@ -4,14 +4,12 @@
 
 import type { Jid } from "../jid/jid.ts";
 import type { DrainReport } from "../shutdown/report.ts";
-import type { SuspendContext, SuspendParticipant, SuspendStep } from "../shutdown/suspend-types.ts";
 import type { Lease, LifecycleState, Participant, PhaseContext } from "../shutdown/types.ts";
 import type { Stanza } from "../stanza/stanza.ts";
 import type { Clock, Timer } from "../util/clock.ts";
 import { codeOf } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { Random } from "../util/random.ts";
-import { parseDuration } from "../util/units.ts";
 import { withResolvers } from "../util/with-resolvers.ts";
 import { type AdHocCommand, guardedCommand } from "./ad-hoc-command.ts";
 import type { ServerStopping } from "./catalogue.ts";
@@ -27,14 +25,13 @@ import type {
   SuspendHooks,
   SuspendOptions,
 } from "./module-api.ts";
-import { moduleContext } from "./module-context.ts";
 import { Faults } from "./module-faults.ts";
+import { Participation } from "./module-participation.ts";
 import { moduleStorage } from "./module-storage.ts";
 import type { ModuleSurroundings } from "./module-surroundings.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Rosters } from "./rosters.ts";
 import type { Session } from "./session.ts";
-import { runListener } from "./stopping-listener.ts";
 
 /** What a module can have registered. */
 export type RegistrationKind =
@@ -73,7 +70,7 @@ export class LoadedModule implements ModuleApi {
   #undo = new Map<() => void, RegistrationKind>();
   #unloading: Promise<void> | undefined;
   #tidyUp: (() => void | Promise<void>) | undefined;
-  #participants = new Map<string, number>();
+  #participation: Participation;
   #handover: Handover | undefined;
 
   /** `rank` is the module's place among all: its handlers come before those of modules that were loaded later. */
@@ -83,6 +80,7 @@ export class LoadedModule implements ModuleApi {
     this.#rank = rank;
     this.log = surroundings.log.child({ module: name });
     this.faults = new Faults(name, this.log);
+    this.#participation = new Participation(name, { faults: this.faults, keep: (lease) => this.#keepLease(lease) });
     this.clock = surroundings.moduleClock ?? surroundings.clock;
     this.random = surroundings.random;
     this.serverVersion = surroundings.serverVersion;
@@ -149,7 +147,8 @@ export class LoadedModule implements ModuleApi {
 
   readonly on: ModuleApi["on"] = (name, listener) => {
     if (name === "server-stopping") {
-      this.#listenToStopping(listener as (event: ServerStopping) => void);
+      const participant = this.#participation.stopping(listener as (event: ServerStopping) => void);
+      this.#attach(name, participant);
       return;
     }
     this.#mayRegister(`listener to "${name}"`);
@@ -162,24 +161,7 @@ export class LoadedModule implements ModuleApi {
     options: PhaseOptions,
     run: (context: PhaseContext<PhaseName>) => void | Promise<void>,
   ): void {
-    const { timeout, when, cancelled } = options;
-    const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout);
-    if (timeout !== undefined && timeoutMs === undefined) {
-      throw this.faults.refuse("MORENDO_MODULE_MISUSE", "phase", `"${timeout}" is not a duration such as "2s"`);
-    }
-    if (phase === "quit" && when === "after") {
-      const why = 'modules are unloaded in "quit": take part "before" it';
-      throw this.faults.refuse("MORENDO_MODULE_MISUSE", "phase", why);
-    }
-    const name = this.#participantName(phase, options.name === undefined ? this.name : `${this.name}: ${options.name}`);
-    this.#attach(phase, {
-      name,
-      // What the phase itself does at the end is unloading modules and closing the store.
-      ...(phase === "quit" ? { when: "before" } : when !== undefined && { when }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      run: (context) => run(this.#contextFor(name, context)),
-      ...(cancelled !== undefined && { cancelled: () => cancelled() }),
-    });
+    this.#attach(phase, this.#participation.phase(phase, options, run));
   }
 
   readonly feature: ModuleApi["feature"] = (namespace, target = "host") => {
@@ -224,27 +206,9 @@ export class LoadedModule implements ModuleApi {
     this.#register("streamFeatures", this.#around.announcements.addStreamFeature(namespace, name));
   };
 
-  suspend(hooks: SuspendHooks, { timeout, modes, name: suffix }: SuspendOptions = {}): void {
+  suspend(hooks: SuspendHooks, options: SuspendOptions = {}): void {
     this.#mustBeLoaded("suspend");
-    const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout);
-    if (timeout !== undefined && timeoutMs === undefined) {
-      throw this.faults.refuse("MORENDO_MODULE_MISUSE", "suspend", `"${timeout}" is not a duration such as "2s"`);
-    }
-    const name = suffix === undefined ? this.name : `${this.name}: ${suffix}`;
-    const { prepare, suspend, resume } = hooks;
-    const contextFor = (context: SuspendContext): SuspendContext => {
-      const { mode } = context;
-      const keep = (lease: Lease): Lease => this.#keepLease(lease);
-      return Object.assign(moduleContext<SuspendStep>(name, context, { faults: this.faults, keep }), { mode });
-    };
-    const participant: SuspendParticipant = {
-      name,
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      ...(modes !== undefined && { modes: [...modes] }),
-      ...(prepare !== undefined && { prepare: (context) => prepare.call(hooks, contextFor(context)) }),
-      ...(suspend !== undefined && { suspend: (context) => suspend.call(hooks, contextFor(context)) }),
-      ...(resume !== undefined && { resume: (context) => resume.call(hooks, context) }),
-    };
+    const participant = this.#participation.suspension(hooks, options);
     this.#register("suspensions", this.#around.lifecycle.onSuspend(participant));
   }
 
@@ -320,14 +284,6 @@ export class LoadedModule implements ModuleApi {
     return this.#around.previousReport;
   }
 
-  #listenToStopping(listener: (event: ServerStopping) => void): void {
-    const name = this.#participantName("server-stopping", this.name);
-    this.#attach("server-stopping", {
-      name,
-      run: (context) => runListener(listener, this.#contextFor(name, context), this.faults),
-    });
-  }
-
   #attach(phase: PhaseName, participant: Participant<PhaseName>): void {
     this.#mustBeLoaded(`participant of "${phase}"`);
     try {
@@ -336,18 +292,6 @@ export class LoadedModule implements ModuleApi {
       if (codeOf(thrown) !== "MORENDO_PHASE_OVER") throw thrown;
       throw this.faults.refuse("MORENDO_PHASE_OVER", `participant of "${phase}"`, "that phase has ended");
     }
-  }
-
-  /** Several participants of a phase are told apart in the report: `name`, `name (2)`. */
-  #participantName(phase: PhaseName, name: string): string {
-    const key = `${phase} ${name}`;
-    const number = (this.#participants.get(key) ?? 0) + 1;
-    this.#participants.set(key, number);
-    return number === 1 ? name : `${name} (${number})`;
-  }
-
-  #contextFor(name: string, context: PhaseContext<PhaseName>): PhaseContext<PhaseName> {
-    return moduleContext(name, context, { faults: this.faults, keep: (lease) => this.#keepLease(lease) });
   }
 
   #keepLease(lease: Lease): Lease {

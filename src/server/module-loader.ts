@@ -1,13 +1,14 @@
 // Loads modules in the order of what they require, unloads them in reverse, and reloads one in its place. Finding and
-// checking them is in module-finder.ts; what a module may do is in loaded-module.ts; what it does is its own business.
+// checking them is in module-finder.ts, and for a change of the configuration in module-change.ts; what a module may do is
+// in loaded-module.ts; what it does is its own business.
 
 import { fileURLToPath } from "node:url";
-import { isDeepStrictEqual } from "node:util";
 import { asError, MorendoError } from "../util/errors.ts";
 import { type Element, xml } from "../xml/element.ts";
 import { Announcements } from "./announcements.ts";
 import { LoadedModule, type Registrations } from "./loaded-module.ts";
 import type { DiscoTarget, Handover, ModuleDefinition } from "./module-api.ts";
+import { type ChangePlan, changeOf, type ModuleChange, type ModuleSettings, planChange } from "./module-change.ts";
 import type { FaultCounts } from "./module-faults.ts";
 import { checkOptions, type FoundModule, findModules, inOrder, type ModuleOptions } from "./module-finder.ts";
 import { importInTime, LOAD_LIMIT_MS, untilLoaded } from "./module-patience.ts";
@@ -34,28 +35,8 @@ export interface ModuleInfo {
   readonly faults: FaultCounts;
 }
 
-/** Which modules there are to be, and with which options. */
-export interface ModuleSettings {
-  readonly entries: readonly string[];
-  readonly options: ModuleOptions;
-}
-
-/** What a change of the configuration did to modules, by their names. */
-export interface ModuleChange {
-  readonly unloaded: readonly string[];
-  readonly reloaded: readonly string[];
-  readonly loaded: readonly string[];
-}
-
-/** What a change is going to do; options are checked ones. */
-interface ChangePlan {
-  /** The last loaded first. */
-  readonly leaving: readonly Loaded[];
-  readonly reloaded: readonly { readonly old: Loaded; readonly options: unknown }[];
-  readonly coming: readonly { readonly found: FoundModule; readonly options: unknown }[];
-}
-
-interface Loaded {
+/** A module in its place. */
+export interface Loaded {
   readonly found: FoundModule;
   readonly options: unknown;
   readonly module: LoadedModule;
@@ -172,7 +153,7 @@ export class ModuleLoader {
 
   /** Rejects with everything that is wrong with `to`, a line for each, as `change` would; changes nothing. */
   checkChange(from: ModuleSettings, to: ModuleSettings): Promise<ModuleChange> {
-    return this.#inTurn(async () => this.#summary(await this.#planChange(from, to)));
+    return this.#inTurn(async () => changeOf(await this.#planChange(from, to)));
   }
 
   /**
@@ -205,7 +186,7 @@ export class ModuleLoader {
         throw await this.#takenBack(asError(thrown), undo);
       }
       this.#options = to.options;
-      return this.#summary(plan);
+      return changeOf(plan);
     });
   }
 
@@ -332,48 +313,9 @@ export class ModuleLoader {
     throw new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
   }
 
-  async #planChange(from: ModuleSettings, to: ModuleSettings): Promise<ChangePlan> {
-    const isGone = (entry: string): boolean => from.entries.includes(entry) && !to.entries.includes(entry);
-    const isLoaded = (entry: string): boolean => this.#byEntry(entry) !== undefined;
-    const leaving = [...this.#loaded.values()].filter(({ found }) => isGone(found.source?.entry ?? "")).reverse();
-    const staying = [...this.#loaded.values()].filter((loaded) => !leaving.includes(loaded));
-    const entries = to.entries.filter((entry) => !from.entries.includes(entry) && !isLoaded(entry));
-    const found = await findModules(entries, this.#places);
-    const names = new Set(staying.map(({ module }) => module.name));
-    const ordered = inOrder(found, names);
-    const faults: string[] = [];
-    for (const { definition } of ordered) names.add(definition.name);
-    for (const { found, module } of staying) {
-      const missing = (found.definition.requires ?? []).filter((name) => !names.has(name));
-      if (missing.length > 0) faults.push(`module "${module.name}" requires ${quoted(missing)}, which is not to stay`);
-    }
-    const noting = (definition: ModuleDefinition): unknown => {
-      try {
-        return checkOptions(definition, to.options[definition.name] ?? {});
-      } catch (thrown) {
-        faults.push(asError(thrown).message);
-        return undefined;
-      }
-    };
-    const coming = ordered.map((one) => ({ found: one, options: noting(one.definition) }));
-    const reloaded = staying
-      .filter(({ module: { name } }) => !isDeepStrictEqual(from.options[name] ?? {}, to.options[name] ?? {}))
-      .map((old) => ({ old, options: noting(old.found.definition) }));
-    if (faults.length > 0) throw new MorendoError("MORENDO_MODULE_OPTIONS", faults.join("\n"));
-    const plan = { leaving, reloaded, coming };
-    const { state } = this.#surroundings.lifecycle;
-    if (state !== "running" && [leaving, reloaded, coming].some(({ length }) => length > 0)) {
-      throw new MorendoError("MORENDO_MODULE_STATE", `modules cannot be changed while the server is ${state}`);
-    }
-    return plan;
-  }
-
-  #summary({ leaving, reloaded, coming }: ChangePlan): ModuleChange {
-    return {
-      unloaded: leaving.map(({ module }) => module.name),
-      reloaded: reloaded.map(({ old }) => old.module.name),
-      loaded: coming.map(({ found }) => found.definition.name),
-    };
+  #planChange(from: ModuleSettings, to: ModuleSettings): Promise<ChangePlan> {
+    const { lifecycle } = this.#surroundings;
+    return planChange({ from, to }, { loaded: [...this.#loaded.values()], places: this.#places, lifecycle });
   }
 
   /** Puts a module back as it was, in its place. */
@@ -399,11 +341,6 @@ export class ModuleLoader {
     const message = `${failure.message}; not everything could be put back: ${lost.join("; ")}`;
     this.#surroundings.log.error({ err: failure }, message);
     return new MorendoError("MORENDO_MODULE_FAILED", message, { cause: failure });
-  }
-
-  #byEntry(entry: string): Loaded | undefined {
-    for (const loaded of this.#loaded.values()) if (loaded.found.source?.entry === entry) return loaded;
-    return undefined;
   }
 
   #mustServe(what: string): void {

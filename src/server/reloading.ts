@@ -9,7 +9,8 @@ import type { LifecycleState } from "../shutdown/types.ts";
 import { asError, MorendoError } from "../util/errors.ts";
 import type { Logger } from "../util/log.ts";
 import type { CertificateReload } from "./certificates.ts";
-import type { ModuleChange, ModuleLoader } from "./module-loader.ts";
+import type { ModuleChange, ModuleSettings } from "./module-change.ts";
+import type { ModuleLoader } from "./module-loader.ts";
 
 /** Something that is to be checked, and put in place, beside the values of the options. */
 export interface ReloadPart {
@@ -145,7 +146,7 @@ export class Reloading {
     }
   }
 
-  #moduleSettings({ modules, module }: Config): { entries: readonly string[]; options: Config["module"] } {
+  #moduleSettings({ modules, module }: Config): ModuleSettings {
     return { entries: this.#options.hasOwnModules ? modules : [], options: module };
   }
 }
