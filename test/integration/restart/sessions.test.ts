@@ -36,7 +36,7 @@ describe("when the server is replaced", function () {
     peer = undefined;
   });
 
-  async function start({ extra = "", c2s = "", frozenMs = 0, withPeer = false } = {}): Promise<Generations> {
+  async function start({ extra = "", c2s = "", s2s = "", frozenMs = 0, withPeer = false } = {}): Promise<Generations> {
     if (withPeer) peer = await ScriptedPeer.start({ domain: "peer.test", certificates: "self-signed" });
     const slow = frozenMs === 0 ? "" : `[module.slow-handover]\nsave_ms = ${frozenMs}\n`;
     const routes = peer === undefined ? "" : `[s2s.routes]\n"peer.test" = "${peer.address}"\n`;
@@ -44,6 +44,7 @@ describe("when the server is replaced", function () {
       accounts: ACCOUNTS,
       settings: {
         c2s,
+        s2s,
         extra: `${slow}${routes}${extra}`,
         ...(frozenMs === 0 ? {} : { modules: [SLOW] }),
       },
@@ -232,7 +233,9 @@ describe("when the server is replaced", function () {
   });
 
   it("what reaches the first of three processes gets to the third", async () => {
-    await start({ withPeer: true, extra: `[shutdown]\ndeadline = "15s"\n` });
+    // So much that the first is still there when the third serves, however slow the machine is.
+    const patient = '[shutdown]\ndeadline = "3m"\n[shutdown.drain_s2s]\nceiling = "2m"\n';
+    await start({ withPeer: true, extra: patient, s2s: 'ack_timeout = "2m"' });
     const romeo = await SmClient.start(generations, "romeo", "balcony");
     await romeo.available();
     peer?.send("<message from='nurse@peer.test' to='romeo@a.test' type='chat'><body>warm</body></message>");
