@@ -10,6 +10,7 @@ import {
   z,
 } from "../../src/module.ts";
 import { type Admin, type AdminCommand, completedOwn, done, own, ownForm, standard, standardForm } from "./admin.ts";
+import { fieldsOf } from "./fields.ts";
 
 /** When (XEP-0133 §4.31); left out, at once. */
 const DELAY: FormField = {
@@ -214,34 +215,4 @@ function scheduleOf(values: FormValues): object {
 function reasonOf(values: FormValues): object {
   const reason = values.text("reason");
   return reason === "" ? {} : { reason };
-}
-
-/** How many fields a result has at most. */
-const MAX_FIELDS = 50;
-
-/** What an operation tells, field by field; what is deeper than that stays out. */
-function fieldsOf(result: unknown): FormField[] {
-  const fields: FormField[] = [];
-  const add = (name: string, value: unknown): void => {
-    if (fields.length === MAX_FIELDS) return;
-    const texts = Array.isArray(value) ? value.map(textOf) : [textOf(value)];
-    if (texts.includes(undefined)) return;
-    fields.push({
-      name,
-      type: Array.isArray(value) ? "text-multi" : "text-single",
-      label: name,
-      value: texts as string[],
-    });
-  };
-  for (const [name, value] of Object.entries(result ?? {})) {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) add(name, value);
-    else for (const [inner, detail] of Object.entries(value)) add(`${name}.${inner}`, detail);
-  }
-  return fields;
-}
-
-/** A simple value as people read it. */
-function textOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  return typeof value === "number" || typeof value === "boolean" ? String(value) : undefined;
 }
