@@ -22,6 +22,9 @@ export function temporary(text?: string): LinkFailure {
 /** A stream on which stanzas may be sent. */
 export type ReadyStream = Extract<Negotiated, { readonly kind: "ready" }>;
 
+/** A connection that is not there after so many milliseconds may have been begun before whatever stood in its way was mended. */
+const STALE_MS = 1_000;
+
 export interface LinkDialOptions {
   readonly context: S2sContext;
   readonly gate: DialGate;
@@ -36,6 +39,10 @@ export class LinkDial {
   #options: LinkDialOptions;
   #abort = new AbortController();
   #isNegotiating = false;
+  /** Ends the connecting that is under way, and when that began. */
+  #connecting: AbortController | undefined;
+  #connectingSince = 0;
+  #isAskedAgain = false;
 
   constructor(options: LinkDialOptions) {
     this.#options = options;
@@ -47,9 +54,19 @@ export class LinkDial {
     return this.#isNegotiating;
   }
 
+  /**
+   * Somebody wants it to be tried now. A connection that has not come about is begun anew, unless it was begun just now; a
+   * negotiation goes on. If what is under way fails all the same, it is tried once more at once.
+   */
+  again(): void {
+    this.#isAskedAgain = true;
+    if (this.#options.context.clock.now() - this.#connectingSince >= STALE_MS) this.#connecting?.abort();
+  }
+
   /** Ends it now. */
   abort(): void {
     this.#abort.abort();
+    this.#connecting?.abort();
   }
 
   async #run(): Promise<ReadyStream | LinkFailure> {
@@ -57,7 +74,11 @@ export class LinkDial {
     const leave = await this.#options.gate.enter(signal);
     if (leave === undefined) return temporary();
     try {
-      return await this.#try();
+      for (;;) {
+        this.#isAskedAgain = false;
+        const result = await this.#try();
+        if (!("error" in result) || !this.#isAskedAgain || signal.aborted) return result;
+      }
     } finally {
       leave();
     }
@@ -68,7 +89,7 @@ export class LinkDial {
     const { signal } = this.#abort;
     for (let external = true; ; external = false) {
       this.#isNegotiating = false;
-      const connected: Connected = await context.connect(remote, local, signal);
+      const connected = await this.#connect();
       if ("failure" in connected) {
         const { failure, reason } = connected;
         return { error: unreachable(failure, reason), isFinal: failure === "not-found" };
@@ -81,6 +102,19 @@ export class LinkDial {
       if (!(result.withoutExternal && external) || signal.aborted) {
         return { error: result.error, isFinal: result.isRefusal };
       }
+    }
+  }
+
+  async #connect(): Promise<Connected> {
+    const { context, local, remote } = this.#options;
+    const connecting = new AbortController();
+    if (this.#abort.signal.aborted) connecting.abort();
+    this.#connecting = connecting;
+    this.#connectingSince = context.clock.now();
+    try {
+      return await context.connect(remote, local, connecting.signal);
+    } finally {
+      this.#connecting = undefined;
     }
   }
 }

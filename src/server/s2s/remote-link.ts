@@ -165,9 +165,10 @@ export class RemoteLink implements StreamOwner {
     else if (this.#state === "idle" && !this.#ending.isRefusing && this.#mayReadJournal) this.#dial();
   }
 
-  /** Ends the back-off: dials for what waits at once. */
+  /** Dials for what waits at once: ends the back-off, and does not wait for an attempt that may be of no use any more. */
   retry(): void {
     if (this.#state === "backing-off" && !this.#ending.isRefusing) this.#endBackOff();
+    else if (this.#dialling !== undefined) this.#dialling.again();
     else this.wake();
   }
 

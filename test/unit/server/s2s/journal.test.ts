@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { TcpNetwork } from "../../../../src/net/tcp.ts";
+import type { Network } from "../../../../src/net/transport.ts";
 import { JOURNAL, recordSender, stanzaOf } from "../../../../src/server/s2s/journal-records.ts";
 import { MemoryStore } from "../../../../src/store/memory.ts";
 import { CorruptRecordError } from "../../../../src/store/records.ts";
 import type { Key, Value, Write } from "../../../../src/store/store.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
-import type { Logger } from "../../../../src/util/log.ts";
+import { type Logger, silentLog } from "../../../../src/util/log.ts";
 import { type Element, xml } from "../../../../src/xml/element.ts";
 import { NS } from "../../../../src/xml/ns.ts";
 import {
@@ -753,6 +755,72 @@ describe("the journal of s2s", function () {
       await advanceUntil(clock, () => (a.s2s.journal?.domains["b.test"] ?? 0) >= 1, "it waits");
       await desk.drop({ domain: "b.test" }, false);
       assert.equal(a.told.length, 1);
+    });
+
+    describe("when they try a domain to which a connection is under way", () => {
+      let b: ScriptedPeer;
+
+      beforeEach(async () => {
+        b = await peer();
+        await b.refuse();
+      });
+
+      /** Starts a server with a message that waits for b.test, which refuses connections. */
+      async function waitingFor(options?: Partial<SideOptions>): Promise<Side> {
+        const a = await side(options);
+        a.say("m1", "x@b.test");
+        await until(() => a.counts.stored === 1, "it is on the disk");
+        await backingOff(a);
+        return a;
+      }
+
+      it("begin it anew when it goes nowhere", async () => {
+        const tcp = new TcpNetwork({ clock, log: silentLog });
+        let isBlackHole = false;
+        let dials = 0;
+        const network: Network = {
+          listen: (options, onConnection) => tcp.listen(options, onConnection),
+          dial: (options) => {
+            dials++;
+            if (!isBlackHole) return tcp.dial(options);
+            return new Promise((_resolve, reject) => {
+              options.signal?.addEventListener("abort", () => reject(new Error("given up")));
+            });
+          },
+        };
+        const a = await waitingFor({ network });
+        isBlackHole = true;
+        const before = dials;
+        await advanceUntil(clock, () => dials > before, "it is dialled again");
+        const desk = a.s2s.journalDesk;
+        desk?.retry("b.test");
+        assert.equal(dials, before + 1, "an attempt that has just begun is as good as a new one");
+        await clock.advance(5_000);
+        assert.equal(a.s2s.links()[0]?.state, "dialling");
+        isBlackHole = false;
+        await b.listen();
+        const now = clock.now();
+        desk?.retry("b.test");
+        await until(() => b.stanzas.length === 1, "it came without any time going by");
+        assert.equal(clock.now(), now);
+      });
+
+      it("wait for the peer that is there, and dial anew at once if it fails", async () => {
+        const a = await waitingFor();
+        b.when("header", "ignore");
+        await b.listen();
+        await advanceUntil(clock, () => a.s2s.links()[0]?.state === "negotiating", "there is a connection");
+        await until(() => b.connections.length === 1, "the peer knows it");
+        await clock.advance(5_000);
+        const now = clock.now();
+        a.s2s.journalDesk?.retry("b.test");
+        assert.equal(a.s2s.links()[0]?.state, "negotiating");
+        b.when("header", "ordinary");
+        b.connections[0]?.reset();
+        await until(() => b.stanzas.length === 1, "it came without any time going by");
+        assert.equal(clock.now(), now);
+        assert.equal(b.connections.length, 2);
+      });
     });
   });
 });
