@@ -77,6 +77,7 @@ export function fieldsOf(result: unknown): FormField[] {
     const label = LABELS[path] ?? (depth < MAX_DEPTH ? labelOf(path) : undefined);
     const texts = Array.isArray(value) ? value.map(textOf) : [textOf(value)];
     if (label === undefined || texts.includes(undefined)) return;
+    if (texts.length === 0) return;
     const type = Array.isArray(value) ? "text-multi" : "text-single";
     fields.push({ name: path, type, label, value: texts as string[] });
   };

@@ -18,6 +18,11 @@ export interface AnnouncePhaseOptions {
 
 /** How often it is looked who is left. */
 const LOOK_MS = 250;
+/**
+ * How long sessions without their clients are waited for where nobody is connected from the beginning: after a restart, or a
+ * suspension that the stop has ended, clients are about to come back.
+ */
+const COMING_BACK_MS = 30_000;
 /** How many are named, and how many sessions are looked through for that. */
 const MAX_NAMED = 5;
 const MAX_SEEN = 100;
@@ -32,6 +37,7 @@ export function announcePhase(options: AnnouncePhaseOptions): Participant<PhaseN
 
 async function watch(options: AnnouncePhaseOptions, context: PhaseContext<PhaseName>): Promise<void> {
   const { clock, lifecycle, sessions, c2s } = options;
+  const began = clock.now();
   let most = 0;
   while (!context.signal.aborted) {
     // Those that wait for their clients have nobody to tell.
@@ -39,7 +45,8 @@ async function watch(options: AnnouncePhaseOptions, context: PhaseContext<PhaseN
     most = Math.max(most, left);
     const isFor = context.announcement !== undefined;
     context.progress({ done: most - left, total: most, blockers: isFor ? firstNames(options) : [] });
-    if (isFor && left === 0) {
+    const areComing = most === 0 && c2s.hibernating > 0 && clock.now() - began < COMING_BACK_MS;
+    if (isFor && left === 0 && !areComing) {
       lifecycle.endDelay("nobody is left");
       return;
     }
