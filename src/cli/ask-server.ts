@@ -1,8 +1,9 @@
 // One question to the running server through its control socket, for the commands that ask just one and show the answer. Those
 // that follow what happens keep the connection themselves.
 
+import type { Whereabouts } from "../config/load.ts";
 import { connectControl } from "../control/control-client.ts";
-import { type ConfigOption, findConfig } from "./config-option.ts";
+import { type ConfigOption, findServer } from "./config-option.ts";
 import type { Io } from "./io.ts";
 
 /** What is asked, and how long the answer may take. */
@@ -10,6 +11,8 @@ export interface Question {
   readonly operation: string;
   readonly args?: object;
   readonly timeoutMs: number;
+  /** Where the server is to be found, if that is known already. */
+  readonly server?: Whereabouts;
 }
 
 /**
@@ -19,10 +22,9 @@ export interface Question {
 export async function askServer(
   io: Io,
   options: ConfigOption,
-  { operation, args, timeoutMs }: Question,
+  { operation, args, timeoutMs, server = findServer(io, options) }: Question,
 ): Promise<unknown> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock, timeoutMs });
+  const client = await connectControl({ path: server.control.socket, clock: io.clock, timeoutMs });
   try {
     return await client.request(operation, args);
   } finally {

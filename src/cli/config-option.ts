@@ -3,11 +3,13 @@
 
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { ConfigError, loadConfig } from "../config/load.ts";
+import { ConfigError, type ConfigSource, loadConfig, loadWhereabouts, type Whereabouts } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { checkModules } from "../server/module-finder.ts";
 import { MorendoError } from "../util/errors.ts";
-import type { Io } from "./io.ts";
+import { type Io, warn } from "./io.ts";
+
+type Surroundings = Pick<Io, "environment" | "directory">;
 
 /** The options that every command with a configuration has. */
 export interface ConfigOption {
@@ -22,10 +24,34 @@ export interface LoadedConfig {
 }
 
 /** Returns the configuration a command is to use. Throws a ConfigError. */
-export function findConfig(io: Pick<Io, "environment" | "directory">, { config: given }: ConfigOption): LoadedConfig {
-  const usual = [resolve(io.directory, "morendo.toml"), "/etc/morendo/morendo.toml"];
-  const file = given === undefined ? usual.find((path) => existsSync(path)) : resolve(io.directory, given);
-  return { config: loadConfig({ file, environment: io.environment, directory: io.directory }), file };
+export function findConfig(io: Surroundings, option: ConfigOption): LoadedConfig {
+  const source = sourceOf(io, option);
+  return { config: loadConfig(source), file: source.file };
+}
+
+/**
+ * Returns where the server that runs with this configuration is to be found, also when something wrong has been written into
+ * it since: that is told, and the server can be stopped all the same. Throws a ConfigError when none can be running there.
+ */
+export function findServer(io: Surroundings & Pick<Io, "stderr">, option: ConfigOption): Whereabouts {
+  const source = sourceOf(io, option);
+  try {
+    return loadConfig(source);
+  } catch (thrown) {
+    const found = thrown instanceof ConfigError ? loadWhereabouts(source) : undefined;
+    if (!(thrown instanceof ConfigError) || found === undefined || !existsSync(found.control.socket)) throw thrown;
+    warn(
+      io,
+      `morendo: no server would start with this configuration, but one may run:\n${thrown.message.replace(/^/gm, "  ")}`,
+    );
+    return found;
+  }
+}
+
+function sourceOf({ environment, directory }: Surroundings, { config: given }: ConfigOption): ConfigSource {
+  const usual = [resolve(directory, "morendo.toml"), "/etc/morendo/morendo.toml"];
+  const file = given === undefined ? usual.find((path) => existsSync(path)) : resolve(directory, given);
+  return { file, environment, directory };
 }
 
 /** Returns the folder that the paths and packages among the modules are relative to. */

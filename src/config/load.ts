@@ -32,6 +32,9 @@ export class ConfigError extends MorendoError {
   }
 }
 
+/** Where a server is to be found. */
+export type Whereabouts = Pick<Config, "data" | "control">;
+
 /** Where to read from. */
 export interface ConfigSource {
   /** The TOML file; without one there are defaults and the environment. */
@@ -67,6 +70,26 @@ export function loadConfig(source: ConfigSource): Config {
   }
   if (problems.length > 0 || result.data === undefined) throw new ConfigError(problems);
   return withAbsolutePaths(result.data, source.file === undefined ? source.directory : dirname(resolve(source.file)));
+}
+
+/**
+ * Returns only where the server keeps its data and listens for commands, whatever is wrong with other options: one that runs
+ * has read them when they were good. Undefined when these are wrong as well, or the file cannot be read at all.
+ */
+export function loadWhereabouts({ file, environment, directory }: ConfigSource): Whereabouts | undefined {
+  try {
+    let raw: unknown = file === undefined ? {} : parseToml(readText(file), file);
+    for (const { path, value } of readEnvironment(environment).values) {
+      if (path[0] === "data" || path[0] === "control") raw = withValue(raw, path, value);
+    }
+    const only = { data: valueAt(raw, ["data"]), control: valueAt(raw, ["control"]) };
+    const config = configSchema.safeParse(only).data;
+    if (config === undefined) return undefined;
+    return withAbsolutePaths(config, file === undefined ? directory : dirname(resolve(file)));
+  } catch (thrown) {
+    if (thrown instanceof ConfigError) return undefined;
+    throw thrown;
+  }
 }
 
 function formatProblem({ place, option, message }: Problem): string {

@@ -5,7 +5,7 @@ import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { SuspendReport } from "../../shutdown/suspend-types.ts";
 import { formatDuration } from "../../util/units.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
@@ -66,8 +66,8 @@ function readPace(text: string): number {
 
 async function evacuate(io: Io, given: EvacuateOptions): Promise<number> {
   const { to, pace, timeout, onTimeout, reason, follow, json, ...options } = given;
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock });
+  const { control } = findServer(io, options);
+  const client = await connectControl({ path: control.socket, clock: io.clock });
   const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
   try {
     const args = {

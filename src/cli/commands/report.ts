@@ -9,7 +9,7 @@ import { listReports, readReport } from "../../shutdown/report-file.ts";
 import { describeReport } from "../../shutdown/report-text.ts";
 import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
 import { formatDuration } from "../../util/units.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -47,8 +47,7 @@ function readNumber(text: string): number {
 }
 
 function report(io: Io, number: number, { json, list, ...options }: ReportOptions): number {
-  const { config } = findConfig(io, options);
-  const dir = config.data;
+  const { data: dir } = findServer(io, options);
   const files = listReports(dir);
   if (list) return showList(io, dir, files, json);
   const last = files[0] === undefined ? undefined : readReport(join(dir, files[0]));

@@ -7,7 +7,7 @@ import { describeKill, killedSince } from "../../shutdown/watchdog-report.ts";
 import { codeOf } from "../../util/errors.ts";
 import { formatDuration } from "../../util/units.ts";
 import { askServer } from "../ask-server.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { type Io, say, warn } from "../io.ts";
 import type { Finish } from "../program.ts";
 
@@ -20,9 +20,9 @@ export function statusCommand(io: Io, configOption: () => Option, finish: Finish
     .addOption(configOption())
     .option("--json", "print the whole status as JSON", false)
     .action(async (options: ConfigOption & { readonly json: boolean }) => {
-      const { config } = findConfig(io, options);
-      tellOfKill(io, config.data);
-      const answer = await askServer(io, options, { operation: "status", timeoutMs: TIMEOUT_MS });
+      const server = findServer(io, options);
+      tellOfKill(io, server.data);
+      const answer = await askServer(io, options, { operation: "status", timeoutMs: TIMEOUT_MS, server });
       const status = answer as ServerStatus;
       say(io, options.json ? JSON.stringify(status, undefined, 2) : describeStatus(status, io.clock.wallTime()));
       finish(0);

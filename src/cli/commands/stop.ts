@@ -6,7 +6,7 @@ import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { DrainReport } from "../../shutdown/report.ts";
 import { describeReport } from "../../shutdown/report-text.ts";
 import { codeOf } from "../../util/errors.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
@@ -60,8 +60,8 @@ export function stopCommand(io: Io, configOption: () => Option, finish: Finish):
 
 async function stop(io: Io, given: StopOptions): Promise<number> {
   const { reason, deadline, json, follow, wait, delay, announce, ...options } = given;
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock });
+  const { control } = findServer(io, options);
+  const client = await connectControl({ path: control.socket, clock: io.clock });
   const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
   try {
     const args = {

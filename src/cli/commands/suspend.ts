@@ -6,7 +6,7 @@ import { exitCode } from "../../shutdown/exit-codes.ts";
 import type { ResumeResult, SuspendReport } from "../../shutdown/suspend-types.ts";
 import { formatDuration } from "../../util/units.ts";
 import { askServer } from "../ask-server.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { interruptible } from "../interruption.ts";
 import { type Io, say, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
@@ -78,8 +78,8 @@ async function suspend(
   io: Io,
   { mode, timeout, onTimeout, reason, follow, json, ...options }: SuspendOptions,
 ): Promise<number> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock });
+  const { control } = findServer(io, options);
+  const client = await connectControl({ path: control.socket, clock: io.clock });
   try {
     const args = {
       follow: true,

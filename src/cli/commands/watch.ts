@@ -4,7 +4,7 @@ import { Command, type Option } from "commander";
 import { connectControl } from "../../control/control-client.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import { codeOf } from "../../util/errors.ts";
-import { type ConfigOption, findConfig } from "../config-option.ts";
+import { type ConfigOption, findServer } from "../config-option.ts";
 import { type Io, warn } from "../io.ts";
 import { liveView } from "../live-view.ts";
 import type { Finish } from "../program.ts";
@@ -27,8 +27,8 @@ export function watchCommand(io: Io, configOption: () => Option, finish: Finish)
 }
 
 async function watch(io: Io, { json, ...options }: ConfigOption & { readonly json: boolean }): Promise<number> {
-  const { config } = findConfig(io, options);
-  const client = await connectControl({ path: config.control.socket, clock: io.clock });
+  const { control } = findServer(io, options);
+  const client = await connectControl({ path: control.socket, clock: io.clock });
   const view = liveView({ io, shown: json ? "lines" : "people", to: io.stdout, showsStates: true });
   try {
     await client.request("watch", {}, view.onEvent);

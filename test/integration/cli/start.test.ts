@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { DrainReport } from "../../../src/shutdown/report.ts";
@@ -82,6 +82,23 @@ describe("morendo start", function () {
     assert.match(stopped.stdout, /stop \(control socket: a new machine\): clean, exit code 0/);
     assert.equal((await server.exited).code, 0);
     assert.equal(report().reason, "a new machine");
+  });
+
+  it("can be asked and stopped when the configuration has been spoiled since, which is told", async () => {
+    server = await startServer(folder);
+    appendFileSync(join(folder, "morendo.toml"), '[log]\nlevel = "loud"\n[nope]\n');
+    for (const [args, code] of [
+      [["status"], 0],
+      [["cancel"], 1],
+      [["stop", "--reason", "all the same"], 0],
+    ] as const) {
+      const done = await morendo(folder, args);
+      assert.equal(done.code, code, done.stderr);
+      assert.match(done.stderr, /log\.level: expected one of .*received "loud"\n.*nope: there is no such option/);
+      assert.equal(done.stderr.split("no server would start").length, 2, done.stderr);
+    }
+    assert.equal((await server.exited).code, 0);
+    assert.equal(report().reason, "all the same");
   });
 
   it("prints the report as JSON when asked", async () => {
