@@ -1,5 +1,5 @@
 // Where those wait who have something for a client that cannot take more: all together, until there is room again, and not
-// for ever. Not for: when there is room (client-session.ts).
+// for ever. Not for: when there is room (delivery.ts).
 
 import type { TimerWheel, WheelTimeout } from "../../util/timer-wheel.ts";
 

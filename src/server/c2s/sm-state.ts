@@ -1,5 +1,5 @@
 // What XEP-0198 adds to a session, as plain data: how many of the client's stanzas have been carried, and the stanzas for
-// the client that it has not acknowledged. Not for: connections, timers and elements on the wire (client-session.ts).
+// the client that it has not acknowledged. Not for: connections, timers and elements on the wire (delivery.ts).
 
 import { AckWindow, HandledCounter } from "../../stream/acks.ts";
 import type { Copies } from "../router.ts";
