@@ -6,6 +6,8 @@ export type { ServerStatus } from "../server/server.ts";
 export type { PhaseProgress } from "../shutdown/phase-progress.ts";
 export type { DrainReport } from "../shutdown/report.ts";
 export type { StopRequest } from "../shutdown/types.ts";
+export { MemoryStore } from "../store/memory.ts";
+export type { Key, Store, Value, Write } from "../store/store.ts";
 export type { Element } from "../xml/element.ts";
 export {
   assertNothingLeft,
