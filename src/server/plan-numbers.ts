@@ -4,7 +4,7 @@
 import type { Jid } from "../jid/jid.ts";
 import type { Clock } from "../util/clock.ts";
 import type { Rosters } from "./rosters.ts";
-import type { LinkStatus } from "./s2s/s2s.ts";
+import type { LinkStatus } from "./s2s/links.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
 

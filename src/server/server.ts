@@ -37,7 +37,7 @@ import { Reloading, type ReloadPart, type ReloadResult } from "./reloading.ts";
 import type { StoredRosters } from "./rosters.ts";
 import { dialbackSecret } from "./s2s/dialback-keys.ts";
 import type { JournalDesk } from "./s2s/journal-desk.ts";
-import type { LinkStatus } from "./s2s/s2s.ts";
+import type { LinkStatus } from "./s2s/links.ts";
 import type { ServerOptions } from "./server-options.ts";
 import type { Session } from "./session.ts";
 import { type ServerStatus, statusOf } from "./status.ts";

@@ -31,8 +31,8 @@ export interface DrainOptions {
   readonly clock: Clock;
   readonly config: Config["s2s"];
   readonly fates: Fates;
-  readonly links: ReadonlyMap<string, RemoteLink>;
-  readonly incoming: ReadonlySet<IncomingStream>;
+  readonly links: Iterable<RemoteLink>;
+  readonly incoming: Iterable<IncomingStream>;
   readonly journal: Journal | undefined;
   /** Takes in the accept backlog and closes the listening sockets. */
   readonly closeListeners: () => Promise<void>;
@@ -78,12 +78,12 @@ export class Drain {
     const limit = clock.setTimer(this.#remaining(), this.#outOfTime);
     this.#tellProgress();
     try {
-      for (const link of links.values()) this.hurry(link);
+      for (const link of links) this.hurry(link);
       for (const stream of this.#options.incoming) stream.hurry();
       await Promise.race([this.#untilNothingOwed(), outOfTime]);
       if (this.#isOutOfTime) return;
       this.#step = "closing-inbound";
-      for (const link of links.values()) link.stopDialling();
+      for (const link of links) link.stopDialling();
       await Promise.race([this.#closeInbound(closeListeners), outOfTime]);
       if (this.#isOutOfTime) return;
       this.#step = "closing-outbound";
@@ -134,7 +134,7 @@ export class Drain {
 
   async #closeOutbound(): Promise<void> {
     const error = this.#shutdownError();
-    const links = [...this.#options.links.values()];
+    const links = [...this.#options.links];
     await Promise.all(links.map((link) => link.close(this.#closeTimeout(), error)));
   }
 
@@ -142,7 +142,7 @@ export class Drain {
   async #writeRest(): Promise<void> {
     const { links, journal, phase } = this.#options;
     if (journal?.isOpen !== true) return;
-    for (const link of links.values()) link.giveUpRest();
+    for (const link of links) link.giveUpRest();
     let isOver = (): void => undefined;
     const over = new Promise<void>((resolve) => {
       isOver = resolve;
@@ -191,7 +191,7 @@ export class Drain {
   #report(): void {
     const { fates, links, phase } = this.#options;
     const total = fates.taken - this.#takenBefore;
-    const slow = [...links.values()].filter((link) => link.outstanding > 0);
+    const slow = [...links].filter((link) => link.outstanding > 0);
     slow.sort((one, other) => other.outstanding - one.outstanding);
     const blockers = slow.slice(0, BLOCKERS_NAMED).map((link) => `${link.remote}: ${link.outstanding} (${link.state})`);
     if (blockers.length === 0 && this.#step === "closing-inbound") {

@@ -5,7 +5,7 @@ import { PHASES, type PhaseName } from "../../../src/server/phases.ts";
 import { type PlanInput, planShutdown } from "../../../src/server/plan.ts";
 import { countForPlan, type PlanNumbers, type PlanSubject } from "../../../src/server/plan-numbers.ts";
 import type { RosterItem } from "../../../src/server/rosters.ts";
-import type { LinkStatus } from "../../../src/server/s2s/s2s.ts";
+import type { LinkStatus } from "../../../src/server/s2s/links.ts";
 import type { DrainReport, PhaseReport } from "../../../src/shutdown/report.ts";
 import type { Participant, PhasePlan } from "../../../src/shutdown/types.ts";
 import { ModuleHost } from "../../../src/testing/module-host.ts";
