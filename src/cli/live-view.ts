@@ -2,7 +2,7 @@
 // redrawn in place on a terminal, plain lines elsewhere, one JSON object per line for machines.
 
 import type { EventListener } from "../control/control-client.ts";
-import type { LifecycleEvents } from "../shutdown/lifecycle.ts";
+import type { LifecycleEvents } from "../shutdown/lifecycle-types.ts";
 import { showProgress } from "../shutdown/progress-terminal.ts";
 import { Notifier } from "../util/events.ts";
 import { type Io, type Output, say } from "./io.ts";

@@ -54,7 +54,8 @@ export { type Random, systemRandom } from "../util/random.ts";
 export { Budget, type BudgetOptions } from "./budget.ts";
 export { EXIT_CODES, type ExitCode, exitCode, outcomeOf, type RunOutcome } from "./exit-codes.ts";
 export { Leases } from "./leases.ts";
-export { Lifecycle, type LifecycleEvents, type LifecycleOptions } from "./lifecycle.ts";
+export { Lifecycle } from "./lifecycle.ts";
+export type * from "./lifecycle-types.ts";
 export { type LoopDelay, measureLoopDelay } from "./loop-delay.ts";
 export { type ExitPort, type LeaveOptions, leave, loopHolders } from "./loop-holders.ts";
 export {

@@ -42,6 +42,15 @@ export interface PipelineOptions<Phase extends string> {
   readonly onProgress: (progress: PhaseProgress<Phase>) => void;
 }
 
+/** What the pipeline needs of a run. */
+export interface PipelineRun<Phase extends string> {
+  readonly request: StopRequest;
+  /** Its plan holds the phases that are to run. */
+  readonly budget: Budget<Phase>;
+  /** What is announced for the delay; it may change meanwhile. */
+  readonly delay: { readonly announcement: string | undefined } | undefined;
+}
+
 /** The phases of a server and who takes part in them. It runs once, and again after each `reset`. */
 export class Pipeline<Phase extends string> {
   #options: PipelineOptions<Phase>;
@@ -55,7 +64,6 @@ export class Pipeline<Phase extends string> {
   #isCancelled = false;
   #current: { readonly phase: Phase; readonly run: PhaseRun<Phase>; readonly isLast: boolean } | undefined;
   #budget: Budget<Phase> | undefined;
-  #announcement: string | undefined;
   #startedAt = 0;
   #step = 0;
   #steps = 0;
@@ -118,13 +126,9 @@ export class Pipeline<Phase extends string> {
     return [...(this.#participants.get(phase) ?? [])];
   }
 
-  /** What the participants of a delay are to tell from now on. */
-  announce(text: string | undefined): void {
-    this.#announcement = text;
-  }
-
-  /** Runs the phases on `budget`, whose plan holds those that are to run. Never rejects. */
-  async run(request: StopRequest, budget: Budget<Phase>): Promise<PhaseReport[]> {
+  /** Runs the phases that `run` wants, on its budget. Never rejects. */
+  async run(run: PipelineRun<Phase>): Promise<PhaseReport[]> {
+    const { request, budget } = run;
     const { plan, clock } = this.#options;
     this.#budget = budget;
     this.#startedAt = clock.now();
@@ -139,7 +143,7 @@ export class Pipeline<Phase extends string> {
         this.#reached = index;
         this.#step++;
         if (this.#skipsToEnd && !isLast) report = this.#pass(phase.name);
-        else report = await this.#runPhase(phase, request, isLast);
+        else report = await this.#runPhase(phase, run, isLast);
       }
       this.#ended.set(phase.name, report);
     }
@@ -161,7 +165,6 @@ export class Pipeline<Phase extends string> {
     this.#begun = [];
     this.#current = undefined;
     this.#budget = undefined;
-    this.#announcement = undefined;
     this.#reached = -1;
     this.#step = 0;
     this.#skipsToEnd = false;
@@ -190,13 +193,13 @@ export class Pipeline<Phase extends string> {
     return { phase, step: this.#step, steps: this.#steps, elapsedMs, ...run.progress(), ...left };
   }
 
-  async #runPhase(planned: PhasePlan<Phase>, request: StopRequest, isLast: boolean): Promise<PhaseReport> {
+  async #runPhase(planned: PhasePlan<Phase>, asked: PipelineRun<Phase>, isLast: boolean): Promise<PhaseReport> {
     const { name: phase, isDelay = false } = planned;
     const { clock, log, watchdog, progressMs, onPhase, onProgress } = this.#options;
-    const shareMs = this.#budget?.share(phase) ?? 0;
-    const { cause, reason } = request;
+    const shareMs = asked.budget.share(phase);
+    const { cause, reason } = asked.request;
     const participants = this.participants(phase);
-    const announcement = (): string | undefined => this.#announcement;
+    const announcement = (): string | undefined => asked.delay?.announcement;
     const facts = { phase, isDelay, cause, reason, announcement };
     const run = new PhaseRun({ ...facts, participants, shareMs, clock, log, watchdog });
     this.#current = { phase, run, isLast };

@@ -3,7 +3,8 @@
 
 import type { Clock } from "../util/clock.ts";
 import { formatDuration } from "../util/units.ts";
-import type { Lifecycle, LifecycleEvents } from "./lifecycle.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { LifecycleEvents } from "./lifecycle-types.ts";
 import type { PhaseProgress } from "./phase-progress.ts";
 import { describeCount } from "./progress-log.ts";
 import type { PhaseReport } from "./report.ts";

@@ -1,4 +1,4 @@
-// The drain report as a type: the machine-readable record of one run of the pipeline. Not for: making one (run.ts),
+// The drain report as a type: the machine-readable record of one run of the pipeline. Not for: making one (report-maker.ts),
 // the disk (report-file.ts) and how it reads for people (report-text.ts).
 
 import type { RunOutcome } from "./exit-codes.ts";

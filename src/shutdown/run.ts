@@ -1,35 +1,27 @@
-// A run of the pipeline as the lifecycle knows it, and the report that is made of it. What happens in it: lifecycle.ts.
+// One run of the pipeline as it was asked for: its time, its delay, what else was asked for meanwhile, how it was cut
+// short. Not for: what happens in it (lifecycle.ts) and the report that is made of it (report-maker.ts).
 
-import { asError } from "../util/errors.ts";
+import type { Clock } from "../util/clock.ts";
 import type { Logger } from "../util/log.ts";
-import type { Budget } from "./budget.ts";
-import { exitCode, outcomeOf } from "./exit-codes.ts";
-import type { CancelReport, DelayCut, DelayReport, DrainReport, PhaseReport, RepeatedRequest } from "./report.ts";
+import type { Random } from "../util/random.ts";
+import { withResolvers } from "../util/with-resolvers.ts";
+import { Budget } from "./budget.ts";
+import { isWanted } from "./pipeline.ts";
+import type { DelayCut, DrainReport, RepeatedRequest } from "./report.ts";
 import type { SuspendReport } from "./suspend-types.ts";
-import type { CancelRequest, CancelResult, StopRequest } from "./types.ts";
+import type { CancelResult, PhasePlan, StopRequest } from "./types.ts";
+import type { WayBack } from "./way-back.ts";
 
-/** A run of the pipeline that was asked for. */
-export interface Run<Phase extends string> {
+export interface RunOptions<Phase extends string> {
   readonly request: StopRequest;
-  readonly id: string;
-  readonly budget: Budget<Phase>;
+  /** The delay that counts for it, whatever the request says. */
+  readonly delayMs: number;
+  /** The time its phases have together. */
   readonly budgetMs: number;
-  /** What became of its delay; undefined when it has none. */
-  delay: Delay | undefined;
-  readonly startedAt: number;
-  readonly startedWall: number;
-  readonly repeated: RepeatedRequest[];
-  repeatedCount: number;
-  error: Error | undefined;
-  hurried: boolean;
-  skippedToEnd: boolean;
-  startupMs: number;
-  readonly finished: Promise<DrainReport>;
-  readonly finish: (report: DrainReport) => void;
-  /** Set once the run is cancelled. */
-  cancel: Cancel | undefined;
-  /** The suspension that was taken back for it. */
-  suspension: SuspendReport | undefined;
+  readonly plan: readonly PhasePlan<Phase>[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
 }
 
 /** The delay of a run. */
@@ -40,79 +32,89 @@ export interface Delay {
   cut: DelayCut | undefined;
 }
 
-/** The way back of a run. */
-export interface Cancel {
-  readonly request: CancelRequest;
-  readonly atMs: number;
-  readonly done: Promise<CancelResult>;
-  readonly finish: (result: CancelResult) => void;
-}
+const MAX_REPEATED = 100;
 
-/** What a report says beside the run itself. */
-export interface RunFacts extends Pick<DrainReport, "phases" | "obligations" | "sections"> {
-  /** The moment at which the report is made, on the clock of the run. */
-  readonly now: number;
-  /** The phase that is the delay. */
-  readonly delayPhase?: string | undefined;
-  readonly cancelled?: CancelReport | undefined;
-}
+/** A run of the pipeline, from the moment it is asked for. */
+export class Run<Phase extends string> {
+  readonly id: string;
+  readonly request: StopRequest;
+  readonly budgetMs: number;
+  readonly budget: Budget<Phase>;
+  /** What became of its delay; undefined when it has none. */
+  readonly delay: Delay | undefined;
+  readonly startedAt: number;
+  readonly startedWall: number;
+  /** The first requests that came meanwhile; `repeatedCount` counts them all. */
+  readonly repeated: RepeatedRequest[] = [];
+  repeatedCount = 0;
+  error: Error | undefined;
+  hurried = false;
+  skippedToEnd = false;
+  startupMs = 0;
+  /** The suspension that was taken back for it. */
+  suspension: SuspendReport | undefined;
+  /** Set once the run is cancelled. */
+  wayBack: WayBack<CancelResult> | undefined;
+  /** Set once the run is over, unless it was cancelled. */
+  report: DrainReport | undefined;
+  readonly finished: Promise<DrainReport>;
+  readonly finish: (report: DrainReport) => void;
+  #clock: Clock;
+  #log: Logger;
 
-/** Returns the report of a run, or of what it has come to so far. */
-export function reportOf(run: Run<string>, facts: RunFacts): DrainReport {
-  const { phases, obligations, sections, now, delayPhase, cancelled } = facts;
-  const { cause, reason, trigger } = run.request;
-  const { error, startupMs } = run;
-  const body = {
-    version: 1 as const,
-    id: run.id,
-    cause,
-    reason,
-    trigger,
-    ...(error === undefined ? {} : { error: error.stack ?? error.message }),
-    startedAt: new Date(run.startedWall).toISOString(),
-    durationMs: Math.round(now - run.startedAt),
-    budgetMs: run.budgetMs,
-    ...(run.delay === undefined ? {} : { delay: delayOf(run.delay, phases, delayPhase) }),
-    startupMs,
-    hurried: run.hurried,
-    skippedToEnd: run.skippedToEnd,
-    phases,
-    obligations: obligations,
-    sections: sections,
-    repeatedRequests: [...run.repeated],
-    repeatedCount: run.repeatedCount,
-    ...(cancelled === undefined ? {} : { cancelled }),
-  };
-  if (cancelled !== undefined) return { ...body, outcome: "cancelled", exitCode: 0 };
-  const outcome = outcomeOf(body);
-  return { ...body, outcome, exitCode: exitCode(outcome) };
-}
-
-function delayOf(
-  { askedMs, announcement, cut }: Delay,
-  phases: readonly PhaseReport[],
-  phase: string | undefined,
-): DelayReport {
-  const tookMs = phases.find(({ name }) => name === phase)?.durationMs ?? 0;
-  return {
-    askedMs,
-    tookMs,
-    ...(announcement === undefined ? {} : { announcement }),
-    ...(cut === undefined ? {} : { cut }),
-  };
-}
-
-/** Returns what each section has to say; one that fails says so. */
-export function sectionsOf(contents: ReadonlyMap<string, () => unknown>, log: Logger): Record<string, unknown> {
-  // A null prototype, and JSON made here: a section that cannot be written must not take the report with it.
-  const sections: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
-  for (const [name, content] of contents) {
-    try {
-      sections[name] = JSON.parse(JSON.stringify(content() ?? null));
-    } catch (thrown) {
-      log.error({ err: asError(thrown), section: name }, "a section of the report failed");
-      sections[name] = { error: asError(thrown).message };
-    }
+  constructor({ request, delayMs, budgetMs, plan, clock, random, log }: RunOptions<Phase>) {
+    this.id = random.id();
+    this.request = delayMs === (request.delayMs ?? 0) ? request : { ...request, delayMs };
+    this.budgetMs = budgetMs;
+    const wanted = plan.filter((phase) => isWanted(phase, this.request));
+    this.budget = new Budget({ clock, totalMs: budgetMs, plan: wanted, delayMs });
+    const { announcement } = request;
+    this.delay = delayMs === 0 ? undefined : { askedMs: delayMs, announcement, cut: undefined };
+    this.startedAt = clock.now();
+    this.startedWall = clock.wallTime();
+    this.error = request.error;
+    const { promise, resolve } = withResolvers<DrainReport>();
+    this.finished = promise;
+    this.finish = resolve;
+    this.#clock = clock;
+    this.#log = log;
   }
-  return sections;
+
+  /** Returns the milliseconds since it was asked for. */
+  elapsed(): number {
+    return Math.round(this.#clock.now() - this.startedAt);
+  }
+
+  /** Why there is no way back from it in any phase, for people; undefined when there is one. */
+  get whyNoReturn(): string | undefined {
+    if (this.error !== undefined) return `a fatal error made the stop necessary: ${this.error.message}`;
+    if (this.request.noReturn !== undefined) return this.request.noReturn;
+    return this.skippedToEnd ? "it was told to skip to the last phase" : undefined;
+  }
+
+  /**
+   * Notes a request that came meanwhile, and takes over what it changes: its fault, and during the delay its announcement
+   * and the delay that counts for it, if that is over sooner. Tells whether the run has less time now.
+   */
+  repeat(request: StopRequest, delayMs: number): boolean {
+    const { cause, reason, trigger, error, announcement } = request;
+    this.repeatedCount++;
+    if (this.repeated.length < MAX_REPEATED) {
+      this.repeated.push({ cause, reason, trigger, atMs: this.elapsed() });
+      this.#log.info({ run: this.id, cause, trigger }, `asked to stop again: ${reason}`);
+    }
+    if (this.report !== undefined) return false;
+    this.error ??= error;
+    if (this.delay === undefined || this.budget.delay() <= 0) return false;
+    if (announcement !== undefined) this.delay.announcement = announcement;
+    return this.shortenDelay(delayMs, `asked to stop again by ${trigger}`);
+  }
+
+  /** Brings the end of its delay forward to `ms` from now, and its deadline with it. Tells whether that changed anything. */
+  shortenDelay(ms: number, why: string): boolean {
+    if (this.delay === undefined || this.budget.delay() <= 0 || !this.budget.shortenDelay(ms)) return false;
+    this.delay.cut = { why, atMs: this.elapsed() };
+    this.#log.info({ run: this.id, delayMs: ms }, `the delay is shortened: ${why}`);
+    return true;
+  }
 }

@@ -17,7 +17,7 @@ import type { PhaseName } from "../server/phases.ts";
 import type { ReloadResult } from "../server/reloading.ts";
 import { Server, type ServerStatus } from "../server/server.ts";
 import type { ServerOptions } from "../server/server-options.ts";
-import type { LifecycleEvents } from "../shutdown/lifecycle.ts";
+import type { LifecycleEvents } from "../shutdown/lifecycle-types.ts";
 import type { PhaseProgress } from "../shutdown/phase-progress.ts";
 import type { DrainReport } from "../shutdown/report.ts";
 import type { StopRequest } from "../shutdown/types.ts";
