@@ -8,50 +8,44 @@ import { join } from "node:path";
 import {
   type CancelledContext,
   type DrainReport,
-  Lifecycle,
+  type Lifecycle,
   type LifecycleOptions,
   listenToSignals,
   MorendoError,
   type Participant,
   type StopRequest,
   silentLog,
-  systemRandom,
   type Watchdog,
 } from "../../../src/shutdown/index.ts";
-import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import type { ManualClock } from "../../../src/testing/manual-clock.ts";
+import {
+  type LifecycleScene,
+  type LifecycleSceneOptions,
+  never,
+  runningLifecycle,
+  startingLifecycle,
+} from "../../support/lifecycle.ts";
 
 type Phase = "announce" | "listen" | "close" | "quit";
 
 const REQUEST: StopRequest = { cause: "stop", reason: "a test", trigger: "test", include: ["announce"] };
 const BACK = { reason: "a mistake", trigger: "somebody" };
-const never = (): Promise<void> => new Promise(() => undefined);
 const nothing = (): void => undefined;
 
-function setUp(options: Partial<LifecycleOptions<Phase>> = {}): { clock: ManualClock; lifecycle: Lifecycle<Phase> } {
-  const clock = new ManualClock();
-  const lifecycle = new Lifecycle<Phase>({
-    plan: [
-      { name: "announce", floorMs: 0, ceilingMs: 60_000, optional: true },
-      { name: "listen", floorMs: 1_000, ceilingMs: 60_000 },
-      { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
-      { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
-    ],
-    pointOfNoReturn: "close",
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    budgetMs: 25_000,
-    hurryMs: 2_000,
-    ...options,
-  });
-  return { clock, lifecycle };
-}
+const PLAN: Pick<LifecycleOptions<Phase>, "plan" | "pointOfNoReturn"> = {
+  plan: [
+    { name: "announce", floorMs: 0, ceilingMs: 60_000, optional: true },
+    { name: "listen", floorMs: 1_000, ceilingMs: 60_000 },
+    { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
+    { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
+  ],
+  pointOfNoReturn: "close",
+};
 
-function running(options: Partial<LifecycleOptions<Phase>> = {}): { clock: ManualClock; lifecycle: Lifecycle<Phase> } {
-  const parts = setUp(options);
-  parts.lifecycle.started();
-  return parts;
-}
+const starting = (options: Partial<LifecycleSceneOptions<Phase>> = {}): LifecycleScene<Phase> =>
+  startingLifecycle<Phase>({ ...PLAN, ...options });
+const running = (options: Partial<LifecycleSceneOptions<Phase>> = {}): LifecycleScene<Phase> =>
+  runningLifecycle<Phase>({ ...PLAN, ...options });
 
 /** A participant that notes what it does and works for `ms`, unless it is told to stop. */
 function worker(clock: ManualClock, seen: string[], name: string, ms: number): Participant<Phase> {
@@ -338,16 +332,11 @@ describe("a cancel that comes too late", () => {
   });
 
   it("finds no way back at all where no point of no return was named: the first phase is it", async () => {
-    const clock = new ManualClock();
-    const lifecycle = new Lifecycle<"only">({
+    const { clock, lifecycle } = runningLifecycle<"only">({
       plan: [{ name: "only", floorMs: 1_000, ceilingMs: 5_000 }],
-      clock,
-      random: systemRandom,
-      log: silentLog,
       budgetMs: 5_000,
       hurryMs: 100,
     });
-    lifecycle.started();
     lifecycle.attach("only", { name: "x", run: () => clock.sleep(100) });
     void lifecycle.stop(REQUEST);
     await clock.advance(10);
@@ -357,7 +346,7 @@ describe("a cancel that comes too late", () => {
   });
 
   it("during the start: the stop has ended the start, and half a server is no server to go back to", async () => {
-    const { clock, lifecycle } = setUp();
+    const { clock, lifecycle } = starting();
     const started = lifecycle.start(() => clock.sleep(1_000));
     const stopped = lifecycle.stop(REQUEST);
     await clock.advance(0);
@@ -400,7 +389,7 @@ describe("a cancel that comes too late", () => {
   });
 
   it("refuses a point of no return that is not in the plan", () => {
-    assert.throws(() => setUp({ pointOfNoReturn: "clsoe" as Phase }), /there is no phase "clsoe"/);
+    assert.throws(() => starting({ pointOfNoReturn: "clsoe" as Phase }), /there is no phase "clsoe"/);
   });
 });
 

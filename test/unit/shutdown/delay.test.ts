@@ -5,18 +5,22 @@ import { EventEmitter } from "node:events";
 import {
   type DrainReport,
   describeReport,
-  Lifecycle,
   type LifecycleOptions,
   listenToSignals,
   type Participant,
   type PhaseContext,
-  type PhaseReport,
   type StopRequest,
   silentLog,
-  systemRandom,
   type Watchdog,
 } from "../../../src/shutdown/index.ts";
 import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import {
+  finish,
+  type LifecycleScene,
+  type LifecycleSceneOptions,
+  phaseReport,
+  startingLifecycle,
+} from "../../support/lifecycle.ts";
 
 type Phase = "announce" | "close" | "drain" | "quit";
 
@@ -51,44 +55,30 @@ function notedWatchdog(clock: ManualClock): NotedWatchdog {
   };
 }
 
-interface Scene {
-  readonly clock: ManualClock;
-  readonly lifecycle: Lifecycle<Phase>;
+interface Scene extends LifecycleScene<Phase> {
   readonly watchdog: NotedWatchdog;
 }
 
-function setUp(options: Partial<LifecycleOptions<Phase>> = {}): Scene {
+const PLAN: Pick<LifecycleOptions<Phase>, "plan" | "pointOfNoReturn"> = {
+  plan: [
+    { name: "announce", floorMs: 0, ceilingMs: 0, optional: true, isDelay: true },
+    { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
+    { name: "drain", floorMs: 3_000, ceilingMs: 60_000 },
+    { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
+  ],
+  pointOfNoReturn: "close",
+};
+
+function starting(options: Partial<LifecycleSceneOptions<Phase>> = {}): Scene {
   const clock = new ManualClock();
   const watchdog = notedWatchdog(clock);
-  const lifecycle = new Lifecycle<Phase>({
-    plan: [
-      { name: "announce", floorMs: 0, ceilingMs: 0, optional: true, isDelay: true },
-      { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
-      { name: "drain", floorMs: 3_000, ceilingMs: 60_000 },
-      { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
-    ],
-    pointOfNoReturn: "close",
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    budgetMs: 25_000,
-    hurryMs: 2_000,
-    watchdog,
-    ...options,
-  });
-  return { clock, lifecycle, watchdog };
+  return { ...startingLifecycle<Phase>({ ...PLAN, clock, watchdog, ...options }), watchdog };
 }
 
-function running(options: Partial<LifecycleOptions<Phase>> = {}): Scene {
-  const scene = setUp(options);
+function running(options: Partial<LifecycleSceneOptions<Phase>> = {}): Scene {
+  const scene = starting(options);
   scene.lifecycle.started();
   return scene;
-}
-
-function phase(report: DrainReport, name: Phase): PhaseReport {
-  const found = report.phases.find((one) => one.name === name);
-  assert.ok(found);
-  return found;
 }
 
 /** Attaches somebody to the phase `close` who notes when it began and how much time it was given. */
@@ -104,11 +94,7 @@ function watchClose({ clock, lifecycle }: Scene): { at?: number; budgetMs?: numb
   return seen;
 }
 
-async function end({ clock }: Scene, run: Promise<DrainReport>): Promise<DrainReport> {
-  await clock.advance(400_000);
-  assert.equal(clock.pendingTimers, 0, "the run left a timer behind");
-  return await run;
-}
+const end = ({ clock }: Scene, run: Promise<DrainReport>): Promise<DrainReport> => finish(clock, run, 400_000);
 
 describe("a delayed stop", () => {
   it("waits for exactly the delay, whoever takes part, and the others have the whole budget after it", async () => {
@@ -139,7 +125,7 @@ describe("a delayed stop", () => {
   it("does not run the phase without a delay", async () => {
     const scene = running();
     const report = await end(scene, scene.lifecycle.stop(AT_ONCE));
-    assert.equal(phase(report, "announce").skipped, "not asked for");
+    assert.equal(phaseReport(report, "announce").skipped, "not asked for");
     assert.equal(report.delay, undefined);
   });
 
@@ -161,7 +147,7 @@ describe("a delayed stop", () => {
       await end(scene, scene.lifecycle.stop({ ...DELAYED, ...more }));
       assert.equal(closed.at, 0);
     }
-    const scene = setUp();
+    const scene = starting();
     const closed = watchClose(scene);
     const run = scene.lifecycle.stop(DELAYED);
     scene.lifecycle.started();
@@ -193,10 +179,10 @@ describe("a delayed stop", () => {
       ],
     );
     assert.deepEqual(
-      phase(report, "announce").participants.map(({ outcome }) => outcome),
+      phaseReport(report, "announce").participants.map(({ outcome }) => outcome),
       ["done", "done", "done"],
     );
-    assert.equal(phase(report, "announce").outcome, "done");
+    assert.equal(phaseReport(report, "announce").outcome, "done");
     assert.equal(report.exitCode, 0);
   });
 
@@ -210,7 +196,7 @@ describe("a delayed stop", () => {
       },
     });
     const report = await end(scene, scene.lifecycle.stop(DELAYED));
-    assert.equal(phase(report, "announce").outcome, "failed");
+    assert.equal(phaseReport(report, "announce").outcome, "failed");
     assert.equal(closed.at, 300_000);
     assert.equal(report.outcome, "incomplete");
   });
@@ -250,7 +236,7 @@ describe("the end of a delay", () => {
     await clock.advance(2_000);
     lifecycle.endDelay("too late");
     const report = await end(scene, run);
-    assert.equal(phase(report, "close").outcome, "done");
+    assert.equal(phaseReport(report, "close").outcome, "done");
     assert.equal(report.delay?.cut, undefined);
   });
 
@@ -281,7 +267,7 @@ describe("the end of a delay", () => {
     assert.equal(other.watchdog.at, 1_000 + 2_000 + 1_000);
     const report = await end(other, other.lifecycle.stop(AT_ONCE));
     assert.equal(report.hurried, true);
-    assert.equal(phase(report, "announce").outcome, "done");
+    assert.equal(phaseReport(report, "announce").outcome, "done");
     forgetOther();
   });
 
@@ -293,7 +279,7 @@ describe("the end of a delay", () => {
     lifecycle.skipToEnd("a third signal");
     const report = await end(scene, run);
     assert.equal(report.durationMs, 1_000);
-    assert.equal(phase(report, "announce").skipped, "told to skip");
+    assert.equal(phaseReport(report, "announce").skipped, "told to skip");
   });
 });
 

@@ -7,62 +7,38 @@ import { join } from "node:path";
 import {
   type DrainReport,
   type Lease,
-  Lifecycle,
   type LifecycleOptions,
   MorendoError,
   type Participant,
-  type PhaseReport,
   type StopRequest,
-  silentLog,
-  systemRandom,
 } from "../../../src/shutdown/index.ts";
-import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import {
+  finish,
+  type LifecycleScene,
+  type LifecycleSceneOptions,
+  never,
+  phaseReport,
+  runningLifecycle,
+  startingLifecycle,
+} from "../../support/lifecycle.ts";
 
 type Phase = "announce" | "close" | "drain" | "quit";
 
 const REQUEST: StopRequest = { cause: "stop", reason: "a test", trigger: "test" };
-const never = (): Promise<void> => new Promise(() => undefined);
 
-function setUp(options: Partial<LifecycleOptions<Phase>> = {}): { clock: ManualClock; lifecycle: Lifecycle<Phase> } {
-  const clock = new ManualClock();
-  const lifecycle = new Lifecycle<Phase>({
-    plan: [
-      { name: "announce", floorMs: 0, ceilingMs: 60_000, optional: true },
-      { name: "close", floorMs: 1_000, ceilingMs: 5_000 },
-      { name: "drain", floorMs: 3_000, ceilingMs: 20_000 },
-      { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
-    ],
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    budgetMs: 25_000,
-    hurryMs: 2_000,
-    ...options,
-  });
-  return { clock, lifecycle };
-}
+const PLAN: LifecycleOptions<Phase>["plan"] = [
+  { name: "announce", floorMs: 0, ceilingMs: 60_000, optional: true },
+  { name: "close", floorMs: 1_000, ceilingMs: 5_000 },
+  { name: "drain", floorMs: 3_000, ceilingMs: 20_000 },
+  { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
+];
 
-function running(options: Partial<LifecycleOptions<Phase>> = {}): { clock: ManualClock; lifecycle: Lifecycle<Phase> } {
-  const parts = setUp(options);
-  parts.lifecycle.started();
-  return parts;
-}
-
-/** Moves time on until the run is over. */
-async function finish(clock: ManualClock, run: Promise<DrainReport>, ms = 60_000): Promise<DrainReport> {
-  await clock.advance(ms);
-  assert.equal(clock.pendingTimers, 0, "the run left a timer behind");
-  return await run;
-}
-
-function phase(report: DrainReport, name: Phase): PhaseReport {
-  const found = report.phases.find((one) => one.name === name);
-  assert.ok(found);
-  return found;
-}
+const starting = (): LifecycleScene<Phase> => startingLifecycle<Phase>({ plan: PLAN });
+const running = (options: Partial<LifecycleSceneOptions<Phase>> = {}): LifecycleScene<Phase> =>
+  runningLifecycle<Phase>({ plan: PLAN, ...options });
 
 function outcomes(report: DrainReport, name: Phase): Record<string, string> {
-  return Object.fromEntries(phase(report, name).participants.map((one) => [one.name, one.outcome]));
+  return Object.fromEntries(phaseReport(report, name).participants.map((one) => [one.name, one.outcome]));
 }
 
 describe("a run of the pipeline", () => {
@@ -120,10 +96,10 @@ describe("a run of the pipeline", () => {
       rejecter: "failed",
       hanger: "timed-out",
     });
-    const errors = phase(report, "close").participants.map(({ error }) => error ?? "");
+    const errors = phaseReport(report, "close").participants.map(({ error }) => error ?? "");
     assert.match(errors[1] ?? "", /thrown on purpose/);
     assert.match(errors[2] ?? "", /rejected on purpose/);
-    assert.equal(phase(report, "close").durationMs, 700);
+    assert.equal(phaseReport(report, "close").durationMs, 700);
     assert.deepEqual(outcomes(report, "drain"), { next: "done" });
     assert.equal(report.exitCode, 4);
   });
@@ -154,8 +130,8 @@ describe("a run of the pipeline", () => {
     const { clock, lifecycle } = running();
     lifecycle.attach("close", { name: "greedy", timeoutMs: 3_600_000, run: never });
     const report = await finish(clock, lifecycle.stop(REQUEST));
-    assert.equal(phase(report, "close").durationMs, 5_000);
-    assert.equal(phase(report, "close").outcome, "timed-out");
+    assert.equal(phaseReport(report, "close").durationMs, 5_000);
+    assert.equal(phaseReport(report, "close").outcome, "timed-out");
   });
 
   it("leaves time for the phase's own work when somebody hangs before it", async () => {
@@ -164,7 +140,7 @@ describe("a run of the pipeline", () => {
     lifecycle.attach("close", { name: "own work", run: () => clock.sleep(1_000) });
     const report = await finish(clock, lifecycle.stop(REQUEST));
     assert.deepEqual(outcomes(report, "close"), { hanger: "timed-out", "own work": "done" });
-    assert.equal(phase(report, "close").durationMs, 2_500 + 1_000);
+    assert.equal(phaseReport(report, "close").durationMs, 2_500 + 1_000);
   });
 
   it("leaves time for the phase's own work also when its time shrinks while somebody hangs before it", async () => {
@@ -194,7 +170,7 @@ describe("a run of the pipeline", () => {
     lease?.release();
     lease?.release();
     const report = await finish(clock, run);
-    assert.equal(phase(report, "close").durationMs, 1_000);
+    assert.equal(phaseReport(report, "close").durationMs, 1_000);
     assert.equal(report.outcome, "clean");
   });
 
@@ -208,7 +184,7 @@ describe("a run of the pipeline", () => {
       },
     });
     const report = await finish(clock, lifecycle.stop(REQUEST));
-    assert.deepEqual(phase(report, "drain").leaseHolders, ["c.test"]);
+    assert.deepEqual(phaseReport(report, "drain").leaseHolders, ["c.test"]);
     assert.deepEqual(outcomes(report, "drain"), { lender: "timed-out" });
   });
 
@@ -331,7 +307,7 @@ describe("Lifecycle.stop", () => {
   });
 
   it("goes through the states in order and tells of the report last", async () => {
-    const { clock, lifecycle } = setUp();
+    const { clock, lifecycle } = starting();
     const seen: string[] = [];
     lifecycle.on("state", ({ state }) => seen.push(state));
     lifecycle.on("report", ({ outcome }) => seen.push(`report ${outcome}`));
@@ -349,7 +325,7 @@ describe("Lifecycle.stop", () => {
     lifecycle.hurry("SIGINT");
     const report = await finish(clock, run);
     // 2 s are left for floors of 3 s and 1 s: drain has three quarters of them.
-    assert.equal(phase(report, "drain").durationMs, 6_500);
+    assert.equal(phaseReport(report, "drain").durationMs, 6_500);
     assert.deepEqual(outcomes(report, "quit"), { flush: "done" });
     assert.equal(report.hurried, true);
     assert.equal(report.exitCode, 4);
@@ -438,7 +414,7 @@ describe("Lifecycle.stop", () => {
 
 describe("a stop during the start", () => {
   it("waits for the start sequence, which is told to end early, and runs over what was attached", async () => {
-    const { clock, lifecycle } = setUp();
+    const { clock, lifecycle } = starting();
     const ran: string[] = [];
     const started = lifecycle.start(async (signal) => {
       lifecycle.attach("close", { name: "half", run: () => void ran.push("half") });
@@ -458,7 +434,7 @@ describe("a stop during the start", () => {
   });
 
   it("does not wait for ever for a start sequence that hangs", async () => {
-    const { clock, lifecycle } = setUp();
+    const { clock, lifecycle } = starting();
     void lifecycle.start(never);
     const report = await finish(clock, lifecycle.stop(REQUEST));
     assert.equal(report.startupMs, 20_000);
@@ -466,7 +442,7 @@ describe("a stop during the start", () => {
   });
 
   it("ends with a fatal error when the start sequence fails, after running over what was attached", async () => {
-    const { clock, lifecycle } = setUp();
+    const { clock, lifecycle } = starting();
     let runs = 0;
     const isUp = await lifecycle.start(() => {
       lifecycle.attach("close", { name: "undo", run: () => void runs++ });

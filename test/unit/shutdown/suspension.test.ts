@@ -1,55 +1,45 @@
 // Suspending and resuming: who is asked in which order, what becomes of those who are late, and what may come in between.
 
 import assert from "node:assert/strict";
-import {
-  Lifecycle,
-  type LifecycleOptions,
-  type ResumeResult,
-  type StopRequest,
-  type SuspendParticipant,
-  type SuspendReport,
-  type SuspendRequest,
-  silentLog,
-  systemRandom,
+import type {
+  LifecycleOptions,
+  ResumeResult,
+  StopRequest,
+  SuspendParticipant,
+  SuspendReport,
+  SuspendRequest,
 } from "../../../src/shutdown/index.ts";
-import { ManualClock } from "../../../src/testing/manual-clock.ts";
+import type { ManualClock } from "../../../src/testing/manual-clock.ts";
+import { type LifecycleScene, type LifecycleSceneOptions, never, startingLifecycle } from "../../support/lifecycle.ts";
 
 type Phase = "listen" | "close" | "quit";
 
 const STOP: StopRequest = { cause: "stop", reason: "a stop", trigger: "test" };
 const BACK = { reason: "enough", trigger: "somebody" };
-const never = (): Promise<void> => new Promise(() => undefined);
 
 function asked(more: Partial<SuspendRequest> = {}): SuspendRequest {
   const { mode = "hold", timeoutMs = 10_000, onTimeout = "back" } = more;
   return { cause: "suspend", reason: "a test", trigger: "test", ...more, mode, timeoutMs, onTimeout };
 }
 
-interface Scene {
-  readonly clock: ManualClock;
-  readonly lifecycle: Lifecycle<Phase>;
+interface Scene extends LifecycleScene<Phase> {
   readonly seen: string[];
   /** A participant that notes what it is asked and takes `ms` for each. */
   part(name: string, ms?: number, more?: Partial<SuspendParticipant>): () => void;
 }
 
-function setUp(options: Partial<LifecycleOptions<Phase>> = {}): Scene {
-  const clock = new ManualClock();
+const PLAN: Pick<LifecycleOptions<Phase>, "plan" | "pointOfNoReturn"> = {
+  plan: [
+    { name: "listen", floorMs: 1_000, ceilingMs: 60_000 },
+    { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
+    { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
+  ],
+  pointOfNoReturn: "close",
+};
+
+function starting(options: Partial<LifecycleSceneOptions<Phase>> = {}): Scene {
   const seen: string[] = [];
-  const lifecycle = new Lifecycle<Phase>({
-    plan: [
-      { name: "listen", floorMs: 1_000, ceilingMs: 60_000 },
-      { name: "close", floorMs: 1_000, ceilingMs: 60_000 },
-      { name: "quit", floorMs: 1_000, ceilingMs: 5_000 },
-    ],
-    pointOfNoReturn: "close",
-    clock,
-    random: systemRandom,
-    log: silentLog,
-    budgetMs: 25_000,
-    hurryMs: 2_000,
-    ...options,
-  });
+  const { clock, lifecycle } = startingLifecycle<Phase>({ ...PLAN, ...options });
   lifecycle.on("state", ({ state }) => seen.push(state));
   for (const phase of ["listen", "close"] as const) {
     lifecycle.attach(phase, { name: phase, run: () => void seen.push(`phase ${phase}`) });
@@ -71,8 +61,8 @@ function setUp(options: Partial<LifecycleOptions<Phase>> = {}): Scene {
   return { clock, lifecycle, seen, part };
 }
 
-function running(options: Partial<LifecycleOptions<Phase>> = {}): Scene {
-  const scene = setUp(options);
+function running(options: Partial<LifecycleSceneOptions<Phase>> = {}): Scene {
+  const scene = starting(options);
   scene.lifecycle.started();
   scene.seen.length = 0;
   return scene;
@@ -322,13 +312,13 @@ describe("a suspension", () => {
 
   describe("during the start and the end", () => {
     it("is refused during the start", async () => {
-      const { lifecycle } = setUp();
+      const { lifecycle } = starting();
       assert.equal((await lifecycle.suspend(asked())).why, "the server is starting");
       assert.deepEqual(await lifecycle.resume(BACK), { resumed: false, why: "the server is starting" });
     });
 
     it("can be what a start ends in, without the state being `running` at any time", async () => {
-      const { clock, lifecycle, seen, part } = setUp();
+      const { clock, lifecycle, seen, part } = starting();
       part("one");
       const runs = lifecycle.start(
         () => undefined,
@@ -342,7 +332,7 @@ describe("a suspension", () => {
     });
 
     it("does not come to be when a stop was asked for during that start", async () => {
-      const { clock, lifecycle, seen, part } = setUp();
+      const { clock, lifecycle, seen, part } = starting();
       part("one");
       const runs = lifecycle.start(
         () => void lifecycle.stop(STOP),
