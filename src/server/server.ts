@@ -349,8 +349,17 @@ export class Server {
     this.lifecycle.attach("quit", {
       name: "store",
       run: async (context) => {
-        await this.#parts?.unloadModules(context);
-        await store.close();
+        // What the disk is busy with for the journal has its fate when the store is closed, or when there is no more time.
+        const abandon = (): void => this.#parts?.s2s.abandonJournal();
+        context.signal.addEventListener("abort", abandon);
+        try {
+          await this.#parts?.unloadModules(context);
+          await store.close();
+          await this.#parts?.s2s.journalIdle();
+        } finally {
+          context.signal.removeEventListener("abort", abandon);
+          abandon();
+        }
       },
     });
     return store;

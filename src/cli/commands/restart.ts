@@ -1,7 +1,8 @@
 // `morendo restart`: lets the running server hand itself over to a new process, and says how that went.
 
 import { Command, type Option } from "commander";
-import { connectControl } from "../../control/control-client.ts";
+import { connectControl, type EventListener } from "../../control/control-client.ts";
+import type { HandoverStep } from "../../handover/predecessor.ts";
 import type { RestartResult } from "../../operations/restart-result.ts";
 import { exitCode } from "../../shutdown/exit-codes.ts";
 import { codeOf } from "../../util/errors.ts";
@@ -35,6 +36,16 @@ Examples:
 
 const INTERRUPTED = "the restart goes on without this command: morendo status tells which process serves";
 
+/** What people read as each step begins. */
+const STEPS: Readonly<Record<HandoverStep, string>> = {
+  spawn: "a new process is started",
+  hello: "it starts up; the old one serves as before",
+  freeze: "the old process stands still",
+  state: "it hands over its sessions",
+  prepared: "the new process takes them in",
+  serving: "the new process begins to serve",
+};
+
 /** Returns the `restart` command. */
 export function restartCommand(io: Io, configOption: () => Option, finish: Finish): Command {
   return new Command("restart")
@@ -63,7 +74,8 @@ async function restart(
       ...(program.length === 0 ? {} : { program }),
     };
     const view = liveView({ io, shown: !json ? "people" : follow ? "lines" : "nothing", to: io.stderr });
-    const work = client.request("restart", args, view.onEvent);
+    const onEvent: EventListener = (event, data) => view.onEvent(event, json ? data : described(event, data));
+    const work = client.request("restart", args, onEvent);
     const result = (await interruptible(io, INTERRUPTED, work)) as RestartResult;
     if (view.answered(result)) return result.restarted ? 0 : exitCode("fatal");
     if (json) say(io, JSON.stringify(result, undefined, 2));
@@ -76,6 +88,13 @@ async function restart(
   } finally {
     client.close();
   }
+}
+
+/** Another version of the server may have steps that are not known here. */
+function described(event: string, data: unknown): unknown {
+  return event === "step" && typeof data === "string" && Object.hasOwn(STEPS, data)
+    ? STEPS[data as HandoverStep]
+    : data;
 }
 
 function describe(io: Io, result: RestartResult): void {

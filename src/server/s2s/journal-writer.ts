@@ -62,14 +62,24 @@ export class JournalWriter {
     await this.#running;
   }
 
-  /** Begins nothing more; whoever waits is told. */
+  /** Begins nothing more, and tells whom that concerns; what the disk is busy with is told when it has come to an end. */
   close(): void {
     this.#isClosed = true;
     this.#later?.cancel();
     const error = new Error("the journal is closed");
+    for (const { done } of this.#awaited.splice(0)) done(error);
+  }
+
+  /** Resolves when the disk is not busy with anything of ours any more. Never rejects. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  /** Tells those with whom the disk is still busy that nobody knows what comes of it. */
+  abandon(): void {
+    const error = new Error("the disk was busy with it when the server ended");
     for (const { done } of this.#underWay) done(error, true);
     this.#underWay = [];
-    for (const { done } of this.#awaited.splice(0)) done(error);
   }
 
   #runSoon(): void {
@@ -104,7 +114,7 @@ export class JournalWriter {
         else log.error(fields, "s2s: the journal cannot be written");
         this.#others.unshift(...others);
       }
-      // When it was closed meanwhile, they have been told that nobody knows.
+      // Those that were abandoned meanwhile have been told.
       for (const { done } of this.#underWay) done(error);
       this.#underWay = [];
       if (error !== undefined && this.#awaited.length === 0) break;

@@ -273,11 +273,21 @@ export class Journal {
     return this.#writer.settled();
   }
 
-  /** Writes nothing more; what has not been written by now is lost by name. */
+  /** Begins to write nothing more; what has not begun by now goes back. What is under way has its fate when it has ended. */
   close(): void {
     this.#isClosed = true;
     this.#sweep?.cancel();
     this.#writer.close();
+  }
+
+  /** Resolves when everything that was being written as it closed has its fate. Never rejects. */
+  idle(): Promise<void> {
+    return this.#writer.idle();
+  }
+
+  /** What is still being written is lost by name: it may be on the disk, or not. */
+  abandon(): void {
+    this.#writer.abandon();
   }
 
   /** Counts, for operators. */

@@ -263,8 +263,8 @@ export class S2s {
   }
 
   /**
-   * Ends everything, and writes what has no proof to the journal, for which it has `ms`; what is not written then is lost
-   * by name. Resolves when nothing more will be written.
+   * Ends everything, and writes what has no proof to the journal, for which it has `ms`; what the disk is busy with then has
+   * its fate when the store is closed (`journalIdle`), or is abandoned. Resolves when no more writing will begin.
    */
   end(ms: number): Promise<void> {
     this.#ended ??= this.#end(ms);
@@ -282,6 +282,16 @@ export class S2s {
     }
     journal?.close();
     this.destroy();
+  }
+
+  /** Resolves when all that was on its way into the journal at `end` has its fate. Never rejects. */
+  async journalIdle(): Promise<void> {
+    await this.#journal?.idle();
+  }
+
+  /** There is no more time: what is still on its way into the journal is lost by name, though the next start may find it. */
+  abandonJournal(): void {
+    this.#journal?.abandon();
   }
 
   /** Ends everything now; what has no fate is lost by name, but for what is on its way into the journal: see `end`. */

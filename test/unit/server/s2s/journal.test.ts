@@ -8,6 +8,7 @@ import type { Key, Value, Write } from "../../../../src/store/store.ts";
 import { ManualClock } from "../../../../src/testing/manual-clock.ts";
 import type { ScriptedPeer } from "../../../../src/testing/scripted-peer.ts";
 import { type Logger, silentLog } from "../../../../src/util/log.ts";
+import { withResolvers } from "../../../../src/util/with-resolvers.ts";
 import { type Element, xml } from "../../../../src/xml/element.ts";
 import { NS } from "../../../../src/xml/ns.ts";
 import {
@@ -219,12 +220,34 @@ describe("the journal of s2s", function () {
         isOver = true;
       });
       await advanceUntil(clock, () => isOver, "the stop is over", 20_000);
+      assert.deepEqual(a.counts, {}, "nobody knows yet");
+      a.s2s.abandonJournal();
       assert.deepEqual(a.counts, { lost: 3 });
       assert.deepEqual(a.told, []);
       open();
       await stopping;
       await until(() => a.s2s.journal?.waiting === 0, "the disk has come to an end");
       assert.deepEqual(a.counts, { lost: 3 });
+    });
+
+    it("has the fate of what the disk was busy with when the disk has come to an end", async () => {
+      away();
+      const a = await side();
+      for (const id of numbered(3)) a.say(id, "x@b.test");
+      const busy = withResolvers();
+      store.hooks.beforeWrite = () => busy.promise;
+      let isOver = false;
+      const stopping = stop(a).then(() => {
+        isOver = true;
+      });
+      await advanceUntil(clock, () => isOver, "the stop is over", 20_000);
+      await stopping;
+      const closing = store.close();
+      busy.resolve();
+      await closing;
+      await a.s2s.journalIdle();
+      a.s2s.abandonJournal();
+      assert.deepEqual(a.counts, { stored: 3 });
     });
 
     it("has what it wrote after a crash right behind", async () => {
