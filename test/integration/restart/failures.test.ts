@@ -67,7 +67,10 @@ describe("a restart of the real server whose successor", function () {
     await talk.say();
     const { code, output } = await scene.restart();
     assert.equal(code, 0, output);
-    assert.match(output, /^\[a new process is started\]\n\[it starts up;[^]*^\[the new process begins to serve\]$/m);
+    assert.match(
+      output,
+      /^\[a new process is started\]\n\[it starts up;[\s\S]*\n\[the new process begins to serve\]$/m,
+    );
     const successor = Number(/process (\d+) serves in place of (\d+)/.exec(output)?.[1]);
     await scene.alone(successor);
     assert.notEqual(successor, pid);
