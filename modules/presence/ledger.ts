@@ -221,7 +221,8 @@ export class Ledger {
       this.#hasLife ||= namesLife;
       this.#isFailing = false;
     } catch (thrown) {
-      if (!this.#isFailing) this.#api.log.error({ err: thrown }, "the presence ledger cannot be written");
+      const level = isStoreClosed(thrown) ? "warn" : "error";
+      if (!this.#isFailing) this.#api.log[level]({ err: thrown }, "the presence ledger cannot be written");
       this.#isFailing = true;
       this.#erasures.push(...erasures);
       for (const { belief, before } of batch) {
@@ -237,6 +238,11 @@ export class Ledger {
 }
 
 const NOBODY: Farewell = { expect: () => () => undefined, end: () => undefined };
+
+/** The server has had no time for the last batch: what was not deleted is said goodbye for again at the next start. */
+function isStoreClosed(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === "MORENDO_STORE_CLOSED";
+}
 
 function isNeeded({ isTold, leaving, isLost }: Belief): boolean {
   return isTold || leaving > 0 || isLost;

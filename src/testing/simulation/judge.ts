@@ -295,8 +295,8 @@ class Judgement {
     for (const [from, isGone] of gone) {
       if (isGone || from === client.jid) continue;
       const other = this.#world.clients.find(({ jid }) => jid === from);
-      const goneAt = other?.connection?.outputEndedAt;
-      const ownEnd = client.connection?.outputEndedAt;
+      const goneAt = other?.sessionConnection?.outputEndedAt;
+      const ownEnd = client.sessionConnection?.outputEndedAt;
       if (goneAt === undefined || ownEnd === undefined || this.#isKilled || client.wasBroken) continue;
       // A session that can be resumed is not gone when its connection is.
       if (other?.plan.sm === "resumes") continue;

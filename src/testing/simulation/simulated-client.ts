@@ -67,6 +67,8 @@ export class SimulatedClient {
   readonly connections: Connection[] = [];
   /** The full JID, once it is bound. */
   jid = "";
+  /** The connection on which the session is, or was: a later one may not have got that far. */
+  sessionConnection: Connection | undefined;
   /** It saw the server's closing tag on its last connection. */
   sawEnd = false;
   /** What it did that breaks a connection. */
@@ -170,6 +172,7 @@ export class SimulatedClient {
     this.jid = await raw.bind();
     this.#greeted.clear();
     this.#isBound = true;
+    this.sessionConnection = this.connection;
     this.#note(`bound ${this.jid}`);
     if (this.plan.sm === "no" || this.#isDone) return;
     this.#managed = { id: undefined, handled: 0, unacknowledged: [], proved: 0, isOn: false };
@@ -186,6 +189,7 @@ export class SimulatedClient {
     this.#onAck(managed, xml);
     if (!xml.startsWith("<resumed")) return false;
     this.#isBound = true;
+    this.sessionConnection = this.connection;
     this.#note("resumed");
     for (const { xml: text, sent } of managed.unacknowledged) this.#write(text, sent);
     return true;
