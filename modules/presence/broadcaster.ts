@@ -87,6 +87,16 @@ export class Broadcaster {
   }
 
   /**
+   * Returns the sessions of `account` that hear when somebody goes: those that have parted as well, because their clients, once
+   * they are back, believe what they heard last.
+   */
+  hearersOfGoodbyes(account: Jid): readonly Session[] {
+    return this.#api
+      .sessionsOf(account)
+      .filter((session) => session.open && (session.presence !== undefined || this.hasParted(session)));
+  }
+
+  /**
    * Sends directed presence and takes note of it (§4.6.3). Answers `refused`, and sends nothing, when the session has
    * directed presence to too many already.
    */
@@ -144,7 +154,7 @@ export class Broadcaster {
     const wasAvailable = session.presence !== undefined;
     if (!wasAvailable && standing.directed.size === 0) return undefined;
     const directed = [...standing.directed.values()];
-    const own = wasAvailable ? availableSessions(this.#api, session.account) : [];
+    const own = wasAvailable ? this.hearersOfGoodbyes(session.account) : [];
     standing.directed.clear();
     standing.turn++;
     const farewell = wasAvailable ? this.#ledger.farewell(session.jid) : undefined;

@@ -141,7 +141,9 @@ class Presence {
       return session?.open ? withoutAnswer(session.deliver(stanza)) : undefined;
     }
     const waits: Promise<void>[] = [];
-    for (const session of availableSessions(this.#api, account)) {
+    const hearers =
+      type === "unavailable" ? this.#broadcaster.hearersOfGoodbyes(account) : availableSessions(this.#api, account);
+    for (const session of hearers) {
       const wait = session.deliver(stanza);
       if (wait !== undefined) waits.push(wait);
     }

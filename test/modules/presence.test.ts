@@ -286,6 +286,27 @@ describe("the end of a session", () => {
   });
 });
 
+describe("a session that may go on after the next start", () => {
+  const both = (jid: string) => [{ jid, subscription: "both" as const }];
+
+  it("hears of those who go after its own goodbye, so that its client sees no ghost when it is back", async () => {
+    const host = await started(both("juliet@a.test"));
+    host.accounts.add("juliet@a.test");
+    await roster(host, "juliet@a.test", both("romeo@a.test"));
+    const balcony = await host.available("romeo@a.test/x");
+    const street = await host.available("romeo@a.test/y");
+    const juliet = await host.available("juliet@a.test/z");
+    for (const session of [balcony, street, juliet]) got(session);
+    await host.ask("session/parting", { session: balcony, reason: "" });
+    assert.deepEqual(got(juliet), ["unavailable romeo@a.test/x"]);
+    await host.send(juliet, "<presence><show>away</show></presence>");
+    assert.deepEqual(got(balcony), [], "nothing but goodbyes");
+    await host.end(juliet);
+    await host.end(street);
+    assert.deepEqual(got(balcony), ["unavailable juliet@a.test/z", "unavailable romeo@a.test/y"]);
+  });
+});
+
 describe("directed presence", () => {
   it("is bounded for each session", async () => {
     const host = await started([], { max_directed: 2 });
